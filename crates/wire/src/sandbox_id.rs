@@ -75,7 +75,8 @@ mod tests {
     proptest! {
         #[test]
         fn accepts_exactly_its_alphabet(text in "[a-z2-7]{20}") {
-            prop_assert_eq!(SandboxId::parse(&text).unwrap().as_str(), text);
+            let id = SandboxId::parse(&text).unwrap();
+            prop_assert_eq!(id.as_str(), text);
         }
 
         #[test]
