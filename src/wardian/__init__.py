@@ -1,0 +1,1 @@
+"""Computers for AI agents: isolated, persistent Linux sandboxes on hardware of your own."""
