@@ -9,6 +9,7 @@ pub mod boot;
 pub mod edge;
 pub mod frame;
 pub mod launcher;
+pub mod node;
 pub mod sandbox_id;
 
 pub use sandbox_id::SandboxId;
