@@ -1,0 +1,1 @@
+"""The control plane: API, lifecycle, policy and records of one node."""

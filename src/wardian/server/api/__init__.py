@@ -1,0 +1,1 @@
+"""API dialects: translate and authorise, nothing else."""

@@ -1,0 +1,1 @@
+"""This machine: clients of launcher and edge, set-up, doctor."""

@@ -1,0 +1,1 @@
+"""Lifecycle of sandboxes and the records of it."""

@@ -1,0 +1,1 @@
+"""Templates: the frozen root filesystems sandboxes start from."""
