@@ -1,0 +1,1 @@
+"""The numbers of docs/architecture.md, each beside a baseline of the same run."""
