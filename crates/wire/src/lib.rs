@@ -5,11 +5,23 @@
 //! `src/wardian/server/node/protocol.py`; `tests/vectors/` holds examples that both sides read.
 #![forbid(unsafe_code)]
 
+pub mod accounts;
 pub mod boot;
+pub mod connect;
+pub mod content_coding;
 pub mod edge;
+pub mod envd;
 pub mod frame;
+pub mod gateway;
+pub mod host;
 pub mod launcher;
+pub mod metadata;
+pub mod multipart;
 pub mod node;
+pub mod range;
 pub mod sandbox_id;
+pub mod signature;
+pub mod timestamp;
+pub mod token;
 
 pub use sandbox_id::SandboxId;

@@ -1,0 +1,228 @@
+//! The edge's own answers. Clients read the message texts, so these are protocol.
+
+use serde::Serialize;
+
+/// Why the edge answers itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The sandbox never was, has ended, or is paused. `sandbox` is what the caller named.
+    Gone { sandbox: String },
+    /// Nothing listens on the port.
+    PortClosed { sandbox: String, port: u16 },
+    /// The port took the request and closed before it answered.
+    Broken { sandbox: String, port: u16 },
+    /// The traffic token is missing or wrong.
+    Forbidden { sandbox: String },
+    /// A path that only the node itself may call.
+    Internal,
+    /// The `Host` is none of this node's.
+    Misdirected,
+    /// The request can't be routed safely. Holds what is wrong, in words.
+    Invalid(&'static str),
+    /// CONNECT.
+    ConnectRefused,
+    /// Header lines above the limit.
+    HeadersTooLarge,
+    /// Control plane or launcher not there, or routes not yet known. Holds which, in words.
+    Unavailable(&'static str),
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SandboxBody<'a> {
+    sandbox_id: &'a str,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    port: Option<u16>,
+    code: u16,
+}
+
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    error: ErrorFields<'a>,
+}
+
+#[derive(Serialize)]
+struct ErrorFields<'a> {
+    code: &'a str,
+    message: &'a str,
+}
+
+impl Refusal {
+    /// The HTTP status.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::Gone { .. } | Self::PortClosed { .. } | Self::Broken { .. } => 502,
+            Self::Forbidden { .. } => 403,
+            Self::Internal => 404,
+            Self::Misdirected => 421,
+            Self::Invalid(_) => 400,
+            Self::ConnectRefused => 405,
+            Self::HeadersTooLarge => 431,
+            Self::Unavailable(_) => 503,
+        }
+    }
+
+    /// What went wrong, in one sentence.
+    #[must_use]
+    pub fn message(&self) -> &'static str {
+        match self {
+            Self::Gone { .. } => "The sandbox was not found",
+            Self::PortClosed { .. } => "The sandbox is running but port is not open",
+            Self::Broken { .. } => "The sandbox closed the connection before it answered",
+            Self::Forbidden { .. } => "The traffic token is missing or wrong",
+            Self::Internal => "no such path",
+            Self::Misdirected => "this host is not served here; use the node's address, its domain, or {port}-{sandbox id}.<domain>",
+            Self::ConnectRefused => "CONNECT is not served; open a WebSocket or an Upgrade instead",
+            Self::HeadersTooLarge => "the header lines are longer than 64 KiB",
+            Self::Invalid(text) | Self::Unavailable(text) => text,
+        }
+    }
+
+    /// The body for programs, JSON.
+    #[must_use]
+    pub fn json(&self) -> Vec<u8> {
+        let about = |sandbox: &str, port| {
+            SandboxBody {
+                sandbox_id: sandbox,
+                message: self.message(),
+                port,
+                code: self.status(),
+            }
+            .to_json()
+        };
+        match self {
+            Self::Gone { sandbox } | Self::Forbidden { sandbox } => about(sandbox, None),
+            Self::PortClosed { sandbox, port } | Self::Broken { sandbox, port } => {
+                about(sandbox, Some(*port))
+            }
+            Self::Internal => self.error("not_found"),
+            Self::Misdirected => self.error("misdirected"),
+            Self::Invalid(_) => self.error("invalid_request"),
+            Self::ConnectRefused => self.error("unsupported"),
+            Self::HeadersTooLarge => self.error("too_large"),
+            Self::Unavailable(_) => self.error("unavailable"),
+        }
+    }
+
+    fn error(&self, code: &str) -> Vec<u8> {
+        let message = self.message();
+        let body = ErrorBody {
+            error: ErrorFields { code, message },
+        };
+        serde_json::to_vec(&body).unwrap_or_default()
+    }
+
+    /// The body for people, an HTML page that loads nothing from elsewhere.
+    #[must_use]
+    pub fn html(&self) -> String {
+        let (title, advice) = self.words();
+        let subject = match self {
+            Self::PortClosed { sandbox, port } | Self::Broken { sandbox, port } => {
+                format!(
+                    "<p>Sandbox <code>{}</code>, port <code>{port}</code></p>",
+                    escape(sandbox)
+                )
+            }
+            Self::Gone { sandbox } | Self::Forbidden { sandbox } => {
+                format!("<p>Sandbox <code>{}</code></p>", escape(sandbox))
+            }
+            _ => String::new(),
+        };
+        let refresh = match self {
+            Self::Unavailable(_) => "<meta http-equiv=\"refresh\" content=\"2\">",
+            _ => "",
+        };
+        format!(
+            "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">{refresh}\
+             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
+             <meta name=\"color-scheme\" content=\"light dark\"><title>{title}</title>\
+             <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:36em;margin:15vh auto;padding:0 1em}}\
+             code{{font:14px ui-monospace,monospace}}</style></head>\
+             <body><h1>{title}</h1>{subject}<p>{}</p></body></html>\n",
+            escape(&advice)
+        )
+    }
+
+    fn words(&self) -> (&'static str, String) {
+        let advice = match self {
+            Self::Gone { .. } => "It has ended, is paused, or never existed. Start or resume it, then load this page again.",
+            Self::PortClosed { .. } => "The sandbox is running, but nothing in it listens on this port. Start the server on 0.0.0.0, then load this page again.",
+            Self::Broken { .. } => "The program on this port closed the connection before it answered. Its log in the sandbox says why.",
+            Self::Forbidden { .. } => "This sandbox takes only requests that bring its traffic token in the header Wardian-Traffic-Token.",
+            other => other.message(),
+        };
+        let title = match self {
+            Self::Gone { .. } => "Sandbox not found",
+            Self::PortClosed { .. } => "Port not open",
+            Self::Broken { .. } => "No answer",
+            Self::Forbidden { .. } => "Not allowed",
+            Self::Internal => "Not found",
+            Self::Misdirected => "Not served here",
+            Self::Unavailable(_) => "Starting",
+            Self::Invalid(_) | Self::ConnectRefused | Self::HeadersTooLarge => "Request refused",
+        };
+        (title, advice.to_owned())
+    }
+}
+
+impl SandboxBody<'_> {
+    fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+}
+
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_bodies_clients_read() {
+        let gone = Refusal::Gone {
+            sandbox: "x".into(),
+        };
+        assert_eq!(
+            String::from_utf8(gone.json()).unwrap(),
+            r#"{"sandboxId":"x","message":"The sandbox was not found","code":502}"#
+        );
+        let closed = Refusal::PortClosed {
+            sandbox: "x".into(),
+            port: 80,
+        };
+        assert_eq!(
+            String::from_utf8(closed.json()).unwrap(),
+            r#"{"sandboxId":"x","message":"The sandbox is running but port is not open","port":80,"code":502}"#
+        );
+        let absent = Refusal::Unavailable("the control plane is not there");
+        assert_eq!(
+            String::from_utf8(absent.json()).unwrap(),
+            r#"{"error":{"code":"unavailable","message":"the control plane is not there"}}"#
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn a_name_never_becomes_markup(sandbox in "\\PC{0,40}") {
+            let page = Refusal::Gone { sandbox }.html();
+            let inner = page.split("Sandbox <code>").nth(1).unwrap().split("</code>").next().unwrap();
+            prop_assert!(!inner.contains(['<', '>', '"', '\'']));
+        }
+    }
+}
