@@ -1,1 +1,142 @@
-"""Computers for AI agents: isolated, persistent Linux sandboxes on hardware of your own."""
+"""Computers for AI agents: isolated, persistent Linux sandboxes on hardware of your own.
+
+>>> from wardian import Sandbox
+>>> with Sandbox.create() as sandbox:  # doctest: +SKIP
+...     print(sandbox.run("python3 --version").stdout)
+
+`AsyncSandbox` is the same for asyncio. All errors derive from `WardianError`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .sdk._async.api import AsyncClient
+    from .sdk._async.files import AsyncFiles
+    from .sdk._async.processes import AsyncProcess
+    from .sdk._async.sandbox import AsyncSandbox
+    from .sdk._errors import (
+        ApiError,
+        AuthenticationError,
+        CommandFailed,
+        CommandNotStarted,
+        CommandTimeout,
+        ConfigurationError,
+        Conflict,
+        ConnectionFailed,
+        DiskFull,
+        FileError,
+        FileExists,
+        FileNotFound,
+        InternalError,
+        InvalidArgument,
+        InvalidRequest,
+        KeyNotFound,
+        NameTaken,
+        NoCapacity,
+        NoSpace,
+        NotFound,
+        PermissionDenied,
+        ProcessNotFound,
+        ProtocolError,
+        RequestTimeout,
+        SandboxError,
+        SandboxGone,
+        SandboxNotFound,
+        TemplateInUse,
+        TemplateNotFound,
+        TooLarge,
+        Unavailable,
+        Unsupported,
+        WardianError,
+    )
+    from .sdk._models import ApiKey, FileInfo, FileType, Limits, SandboxInfo, Template, Usage
+    from .sdk._process import Chunk, CommandResult, ProcessInfo
+    from .sdk._sync.api import Client
+    from .sdk._sync.files import Files
+    from .sdk._sync.processes import Process
+    from .sdk._sync.sandbox import Sandbox
+
+__all__ = [
+    "ApiError",
+    "ApiKey",
+    "AsyncClient",
+    "AsyncFiles",
+    "AsyncProcess",
+    "AsyncSandbox",
+    "AuthenticationError",
+    "Chunk",
+    "Client",
+    "CommandFailed",
+    "CommandNotStarted",
+    "CommandResult",
+    "CommandTimeout",
+    "ConfigurationError",
+    "Conflict",
+    "ConnectionFailed",
+    "DiskFull",
+    "FileError",
+    "FileExists",
+    "FileInfo",
+    "FileNotFound",
+    "FileType",
+    "Files",
+    "InternalError",
+    "InvalidArgument",
+    "InvalidRequest",
+    "KeyNotFound",
+    "Limits",
+    "NameTaken",
+    "NoCapacity",
+    "NoSpace",
+    "NotFound",
+    "PermissionDenied",
+    "Process",
+    "ProcessInfo",
+    "ProcessNotFound",
+    "ProtocolError",
+    "RequestTimeout",
+    "Sandbox",
+    "SandboxError",
+    "SandboxGone",
+    "SandboxInfo",
+    "SandboxNotFound",
+    "Template",
+    "TemplateInUse",
+    "TemplateNotFound",
+    "TooLarge",
+    "Unavailable",
+    "Unsupported",
+    "Usage",
+    "WardianError",
+]
+
+# Imported on first use: the server and the command line need the package, not the SDK.
+_HOMES = {
+    "_async.api": ("AsyncClient",),
+    "_async.files": ("AsyncFiles",),
+    "_async.processes": ("AsyncProcess",),
+    "_async.sandbox": ("AsyncSandbox",),
+    "_sync.api": ("Client",),
+    "_sync.files": ("Files",),
+    "_sync.processes": ("Process",),
+    "_sync.sandbox": ("Sandbox",),
+    "_models": ("ApiKey", "FileInfo", "FileType", "Limits", "SandboxInfo", "Template", "Usage"),
+    "_process": ("Chunk", "CommandResult", "ProcessInfo"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'wardian' has no attribute {name!r}")
+    module = importlib.import_module(f".sdk.{_HOME_OF.get(name, '_errors')}", __name__)
+    value = getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,1 @@
+"""The Python SDK. Its public face is the package `wardian` itself."""

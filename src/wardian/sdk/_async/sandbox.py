@@ -1,0 +1,427 @@
+"""A sandbox: what most people need of Wardian."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+from .._errors import Conflict, NotFound, SandboxGone
+from .._models import Limits, SandboxInfo, Traffic, Usage
+from .._net import async_alongside
+from .._process import OUTPUT_LIMIT, Command, CommandResult, ProcessInfo
+from . import processes
+from .agent import AsyncAgent
+from .api import AsyncClient
+from .files import AsyncFiles
+from .processes import AsyncProcess, TextCallback
+
+Processes = list[ProcessInfo]
+_UNSET: Any = object()
+
+
+class AsyncSandbox:
+    """An isolated computer: run commands in it, read and write its files.
+
+    Made by `create`, `get`, `get_or_create` and `list`, not by its constructor. As a context
+    manager it ends the sandbox on leaving, if the sandbox was made by `create` (`kill_on_exit`
+    says otherwise).
+
+    Attributes:
+        id: Its id.
+        files: Its files.
+        kill_on_exit: Whether leaving the context ends it.
+    """
+
+    def __init__(self, client: AsyncClient, info: SandboxInfo, *, kill_on_exit: bool) -> None:
+        self.id = info.id
+        self.kill_on_exit = kill_on_exit
+        self._client = client
+        self._info = info
+        self._shell_memory = (client.endpoint.url, info.template)
+        access = info.agent
+        self._agent = (
+            AsyncAgent(client.transport, info.id, access.port, access.token) if access else None
+        )
+        self._files = AsyncFiles(self._agent) if self._agent else None
+
+    @classmethod
+    async def create(
+        cls,
+        template: str = "base",
+        name: str | None = None,
+        *,
+        timeout: float | None = 300,
+        env: Mapping[str, str] | None = None,
+        labels: Mapping[str, str] | None = None,
+        limits: Limits | Mapping[str, Any] | None = None,
+        user: str | None = None,
+        workdir: str | None = None,
+        traffic: Traffic | None = None,
+        isolation: str | None = None,
+        idempotency_key: str | None = None,
+        kill_on_exit: bool = True,
+        url: str | None = None,
+        api_key: str | None = None,
+    ) -> AsyncSandbox:
+        """Make a sandbox; it runs when this returns.
+
+        Args:
+            template: What it starts from.
+            name: A name to find it again by, unique among the tenant's sandboxes.
+            timeout: Seconds until it ends by itself; None is never.
+            env: Variables for every command.
+            labels: The caller's own words about it, to find it again by.
+            limits: What it may use: `cpu`, `memory_mb`, `disk_mb`, `pids`.
+            user: Who runs commands; the template's default if not given.
+            workdir: Where commands run; the template's default if not given.
+            traffic: `private` asks visitors of its ports for a token.
+            isolation: The isolation class.
+            idempotency_key: Calls with the same key make one sandbox; made up if not given, so
+                that a repeated request can't make two.
+            kill_on_exit: Whether leaving `with` ends it.
+            url: The server; WARDIAN_URL if not given, else this machine's.
+            api_key: The key; WARDIAN_API_KEY if not given, else a key file's.
+
+        Raises:
+            TemplateNotFound: There is no such template.
+            NameTaken: Another sandbox has the name.
+            NoCapacity: The server has no room.
+            InvalidRequest: An argument is out of range.
+        """
+        client = AsyncClient(url, api_key)
+        info = await client.create_sandbox(
+            template,
+            name=name,
+            isolation=isolation,
+            timeout=timeout,
+            env=env,
+            labels=labels,
+            limits=limits,
+            user=user,
+            workdir=workdir,
+            traffic=traffic,
+            idempotency_key=idempotency_key,
+        )
+        return cls(client, info, kill_on_exit=kill_on_exit)
+
+    @classmethod
+    async def get(
+        cls,
+        id_or_name: str,
+        *,
+        kill_on_exit: bool = False,
+        url: str | None = None,
+        api_key: str | None = None,
+    ) -> AsyncSandbox:
+        """Find a sandbox again.
+
+        Raises:
+            SandboxNotFound: There is none of that id or name.
+        """
+        client = AsyncClient(url, api_key)
+        return cls(client, await client.get_sandbox(id_or_name), kill_on_exit=kill_on_exit)
+
+    @classmethod
+    async def get_or_create(
+        cls,
+        name: str,
+        template: str = "base",
+        *,
+        timeout: float | None = 300,
+        env: Mapping[str, str] | None = None,
+        labels: Mapping[str, str] | None = None,
+        limits: Limits | Mapping[str, Any] | None = None,
+        user: str | None = None,
+        workdir: str | None = None,
+        traffic: Traffic | None = None,
+        isolation: str | None = None,
+        kill_on_exit: bool = False,
+        url: str | None = None,
+        api_key: str | None = None,
+    ) -> AsyncSandbox:
+        """The sandbox of that name, made if there is none; the same one from anywhere.
+
+        The arguments are those of `create`; a sandbox that exists keeps what it has.
+        """
+        for _ in range(3):
+            try:
+                found = await cls.get(name, kill_on_exit=kill_on_exit, url=url, api_key=api_key)
+                if found._info.state != "ended":
+                    return found
+            except NotFound:
+                pass
+            try:
+                return await cls.create(
+                    template,
+                    name,
+                    timeout=timeout,
+                    env=env,
+                    labels=labels,
+                    limits=limits,
+                    user=user,
+                    workdir=workdir,
+                    traffic=traffic,
+                    isolation=isolation,
+                    kill_on_exit=kill_on_exit,
+                    url=url,
+                    api_key=api_key,
+                )
+            except Conflict as error:
+                # Somebody else made it between our two calls.
+                if error.code != "name_taken":
+                    raise
+        return await cls.get(name, kill_on_exit=kill_on_exit, url=url, api_key=api_key)
+
+    @classmethod
+    async def list(
+        cls,
+        state: str | Sequence[str] | None = None,
+        labels: Mapping[str, str] | None = None,
+        *,
+        template: str | None = None,
+        name: str | None = None,
+        url: str | None = None,
+        api_key: str | None = None,
+    ) -> AsyncIterator[AsyncSandbox]:
+        """Go through the sandboxes, fetched page by page.
+
+        Args:
+            state: Only of this state, or these; all that have not ended if not given.
+            labels: Only those with all these labels.
+            template: Only from this template.
+            name: Only the one of this name.
+            url: As for `create`.
+            api_key: As for `create`.
+        """
+        client = AsyncClient(url, api_key)
+        found = client.list_sandboxes(state=state, labels=labels, template=template, name=name)
+        async for info in found:
+            yield cls(client, info, kill_on_exit=False)
+
+    @property
+    def name(self) -> str | None:
+        """Its name, as last heard."""
+        return self._info.name
+
+    @property
+    def state(self) -> str:
+        """Its state, as last heard; `info()` asks."""
+        return self._info.state
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """Its labels, as last heard."""
+        return self._info.labels
+
+    @property
+    def files(self) -> AsyncFiles:
+        """Its files."""
+        if self._files is None:
+            raise self._no_agent()
+        return self._files
+
+    async def info(self) -> SandboxInfo:
+        """Ask for its record."""
+        self._info = await self._client.get_sandbox(self.id)
+        return self._info
+
+    async def usage(self) -> Usage:
+        """What it has used so far, or in all once it has ended."""
+        return await self._client.sandbox_usage(self.id)
+
+    async def kill(self) -> SandboxInfo:
+        """End it, with everything in it. Ending an ended one is no error."""
+        self._info = await self._client.kill_sandbox(self.id)
+        return self._info
+
+    async def set_timeout(self, timeout: float | None) -> SandboxInfo:
+        """Let it end in `timeout` seconds from now; None is never."""
+        return await self.update(timeout=timeout)
+
+    async def update(
+        self,
+        *,
+        labels: Mapping[str, str] = _UNSET,
+        timeout: float | None = _UNSET,
+        name: str | None = _UNSET,
+    ) -> SandboxInfo:
+        """Change it; what is not given stays.
+
+        Args:
+            labels: All its labels from now on.
+            timeout: Seconds from now until it ends; None is never.
+            name: Its name; None takes it away.
+        """
+        given = {"labels": labels, "timeout": timeout, "name": name}
+        changes = {key: value for key, value in given.items() if value is not _UNSET}
+        self._info = await self._client.update_sandbox(self.id, changes)
+        return self._info
+
+    async def run(
+        self,
+        command: Command,
+        *,
+        cwd: str | None = None,
+        env: Mapping[str, str] | None = None,
+        user: str | None = None,
+        timeout: float | None = None,
+        on_stdout: TextCallback | None = None,
+        on_stderr: TextCallback | None = None,
+        stdin: str | bytes | None = None,
+        check: bool = False,
+        output_limit: int = OUTPUT_LIMIT,
+    ) -> CommandResult:
+        """Run a command and wait for its end.
+
+        Args:
+            command: A string runs in a login shell (bash, or sh where there is none); a list is a
+                program with its arguments, and no shell.
+            cwd: Where it runs.
+            env: Variables added to the sandbox's.
+            user: Who runs it.
+            timeout: Seconds after which it is stopped, with every process it started.
+            on_stdout: Called with standard output as it comes.
+            on_stderr: The same for standard error.
+            stdin: What it reads from standard input; nothing if not given.
+            check: Raise for an exit code other than 0.
+            output_limit: Bytes kept of each output; callbacks get all.
+
+        Returns:
+            Its output and exit code.
+
+        Raises:
+            CommandFailed: `check` is set and the exit code is not 0.
+            CommandTimeout: Its time was up; the error holds the output so far.
+            InvalidArgument: `cwd` or `user` does not exist, or the program can't be started.
+            SandboxGone: The sandbox has ended.
+        """
+        process = await processes.start(
+            self._reach(),
+            command,
+            shell_memory=self._shell_memory,
+            cwd=cwd,
+            env=dict(env) if env else None,
+            user=user,
+            timeout=timeout,
+            stdin=stdin is not None,
+            output_limit=output_limit,
+        )
+        if stdin is None:
+            return await process.wait(on_stdout, on_stderr, check)
+        # At the same time: a command that answers while it reads would else wait for us for ever.
+        return await async_alongside(
+            lambda: process.feed(stdin), lambda: process.wait(on_stdout, on_stderr, check)
+        )
+
+    async def spawn(
+        self,
+        command: Command,
+        *,
+        cwd: str | None = None,
+        env: Mapping[str, str] | None = None,
+        user: str | None = None,
+        timeout: float | None = None,
+        stdin: bool = True,
+        output_limit: int = OUTPUT_LIMIT,
+    ) -> AsyncProcess:
+        """Start a command and return while it runs; the arguments are those of `run`.
+
+        `stdin` says whether input will be sent: if not, the command reads the end at once.
+        """
+        return await processes.start(
+            self._reach(),
+            command,
+            shell_memory=self._shell_memory,
+            cwd=cwd,
+            env=dict(env) if env else None,
+            user=user,
+            timeout=timeout,
+            stdin=stdin,
+            output_limit=output_limit,
+        )
+
+    async def pty(
+        self,
+        command: Command | None = None,
+        *,
+        columns: int = 80,
+        rows: int = 24,
+        cwd: str | None = None,
+        env: Mapping[str, str] | None = None,
+        user: str | None = None,
+        timeout: float | None = None,
+    ) -> AsyncProcess:
+        """Start a command in a terminal, an interactive bash if none is given.
+
+        Args:
+            command: As for `run`.
+            columns: The terminal's width in characters.
+            rows: Its height in lines.
+            cwd: Where it runs.
+            env: Variables added to the sandbox's.
+            user: Who runs it.
+            timeout: Seconds after which it is stopped.
+        """
+        variables = {"TERM": "xterm-256color", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
+        return await processes.start(
+            self._reach(),
+            ["/bin/bash", "-i", "-l"] if command is None else command,
+            shell_memory=self._shell_memory,
+            cwd=cwd,
+            env=variables | dict(env or {}),
+            user=user,
+            timeout=timeout,
+            stdin=True,
+            pty=(columns, rows),
+        )
+
+    async def attach(self, pid: int) -> AsyncProcess:
+        """Listen again to a running command; earlier output is not repeated.
+
+        Raises:
+            ProcessNotFound: It does not run any more.
+        """
+        return await processes.attach(self._reach(), pid)
+
+    async def processes(self) -> Processes:
+        """The running commands that were started from outside."""
+        return await processes.running(self._reach())
+
+    def host(self, port: int) -> str:
+        """The host, with its port, at which one of the sandbox's ports is reached."""
+        if not 0 < port < 65536:
+            raise ValueError(f"{port} is no port")
+        domain, endpoint = self._info.domain, self._client.endpoint
+        standard = endpoint.port == (443 if endpoint.tls else 80)
+        suffix = "" if standard or ":" in domain else f":{endpoint.port}"
+        return f"{port}-{self.id}.{domain}{suffix}"
+
+    def url(self, port: int) -> str:
+        """The URL at which a web server on one of the sandbox's ports is reached."""
+        return f"{self._client.endpoint.scheme}://{self.host(port)}"
+
+    def _reach(self) -> AsyncAgent:
+        if self._agent is None:
+            raise self._no_agent()
+        return self._agent
+
+    def _no_agent(self) -> SandboxGone:
+        return SandboxGone(
+            f"sandbox {self.id} is {self._info.state} and can't be used", sandbox_id=self.id
+        )
+
+    async def __aenter__(self) -> AsyncSandbox:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.kill_on_exit:
+            await self.kill()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id} {self._info.state}>"

@@ -1,0 +1,402 @@
+"""Every error the SDK raises, and the one place where answers become errors.
+
+::
+
+    WardianError                    code, hint
+    ├── ConfigurationError          no API key, a URL that is none
+    ├── ConnectionFailed            nobody answered at the server's address
+    │   └── RequestTimeout          somebody did, but not in time
+    ├── ProtocolError               the answer is not what the protocol says
+    ├── ApiError                    the control plane refused; + status
+    │   ├── InvalidRequest          400
+    │   ├── AuthenticationError     401
+    │   ├── PermissionDenied        403
+    │   ├── NotFound                404
+    │   │   ├── SandboxNotFound
+    │   │   ├── TemplateNotFound
+    │   │   └── KeyNotFound
+    │   ├── Conflict                409
+    │   │   ├── NameTaken
+    │   │   └── TemplateInUse
+    │   ├── TooLarge                413
+    │   ├── Unsupported             422
+    │   ├── InternalError           500
+    │   └── Unavailable             502, 503, 504
+    │       ├── NoCapacity
+    │       └── NoSpace
+    └── SandboxError                something inside or about one sandbox; + sandbox_id
+        ├── SandboxGone             it ended, or is not running
+        ├── ProcessNotFound         no process of that pid
+        ├── InvalidArgument         a working directory, user or path that can't be used
+        │   └── CommandNotStarted   the program could not be started
+        ├── CommandFailed           exit code other than 0 under check=True; + result
+        ├── CommandTimeout          stopped at its deadline; + result so far
+        └── FileError               + path
+            ├── FileNotFound
+            ├── FileExists
+            └── DiskFull
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from ._process import CommandResult
+
+
+class WardianError(Exception):
+    """Anything that went wrong in talking to Wardian.
+
+    Attributes:
+        code: A stable word for programs, such as ``sandbox_not_found``.
+        hint: What to do about it, or None.
+    """
+
+    code: str = "error"
+
+    def __init__(self, message: str, *, code: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message)
+        if code is not None:
+            self.code = code
+        self.hint = hint
+
+
+class ConfigurationError(WardianError):
+    """The SDK was not told enough, or something impossible, to reach a server."""
+
+    code = "configuration"
+
+
+class ConnectionFailed(WardianError):
+    """No connection to the server could be made, or it broke."""
+
+    code = "connection_failed"
+
+
+class RequestTimeout(ConnectionFailed):
+    """The server did not answer in time."""
+
+    code = "request_timeout"
+
+
+class ProtocolError(WardianError):
+    """The other side sent something that the protocol does not allow."""
+
+    code = "protocol"
+
+
+class ApiError(WardianError):
+    """The control plane refused a call.
+
+    Attributes:
+        status: The HTTP status of the answer.
+    """
+
+    def __init__(
+        self, message: str, *, status: int, code: str | None = None, hint: str | None = None
+    ) -> None:
+        super().__init__(message, code=code, hint=hint)
+        self.status = status
+
+
+class InvalidRequest(ApiError):
+    """A field of the request is missing, unknown or out of range."""
+
+
+class AuthenticationError(ApiError):
+    """The API key is missing or not known."""
+
+
+class PermissionDenied(ApiError):
+    """The API key may not do this."""
+
+
+class NotFound(ApiError):
+    """There is no such thing."""
+
+
+class SandboxNotFound(NotFound):
+    """There is no sandbox of that id or name."""
+
+
+class TemplateNotFound(NotFound):
+    """There is no template of that name."""
+
+
+class KeyNotFound(NotFound):
+    """There is no API key of that id."""
+
+
+class Conflict(ApiError):
+    """The call contradicts the present state."""
+
+
+class NameTaken(Conflict):
+    """Another sandbox has that name."""
+
+
+class TemplateInUse(Conflict):
+    """Sandboxes still run from that template."""
+
+
+class TooLarge(ApiError):
+    """The request is larger than the server takes."""
+
+
+class Unsupported(ApiError):
+    """This server can't do that."""
+
+
+class InternalError(ApiError):
+    """The server failed; its log says more."""
+
+
+class Unavailable(ApiError):
+    """The server can't do that now; trying again later may help."""
+
+
+class NoCapacity(Unavailable):
+    """No node has room for another sandbox."""
+
+
+class NoSpace(Unavailable):
+    """The node's disk pool is full."""
+
+
+class SandboxError(WardianError):
+    """Something went wrong inside, or in reaching, one sandbox.
+
+    Attributes:
+        sandbox_id: The sandbox.
+    """
+
+    def __init__(
+        self, message: str, *, sandbox_id: str, code: str | None = None, hint: str | None = None
+    ) -> None:
+        super().__init__(message, code=code, hint=hint)
+        self.sandbox_id = sandbox_id
+
+
+class SandboxGone(SandboxError):
+    """The sandbox has ended or is not running."""
+
+    code = "sandbox_gone"
+
+
+class ProcessNotFound(SandboxError):
+    """No process of that pid runs in the sandbox."""
+
+    code = "process_not_found"
+
+
+class InvalidArgument(SandboxError):
+    """The sandbox can't use an argument: a missing directory, an unknown user, a wrong path."""
+
+    code = "invalid_argument"
+
+
+class CommandNotStarted(InvalidArgument):
+    """The program could not be started: it is missing or not executable."""
+
+    code = "command_not_started"
+
+
+class CommandFailed(SandboxError):
+    """The command ended with an exit code other than 0.
+
+    Attributes:
+        result: All that the command left.
+    """
+
+    code = "command_failed"
+
+    def __init__(self, message: str, *, sandbox_id: str, result: CommandResult) -> None:
+        super().__init__(message, sandbox_id=sandbox_id)
+        self.result = result
+
+
+class CommandTimeout(SandboxError):
+    """The command was stopped, with every process it started, because its time was up.
+
+    Attributes:
+        result: The output until then; its exit code is -1.
+    """
+
+    code = "command_timeout"
+
+    def __init__(self, message: str, *, sandbox_id: str, result: CommandResult) -> None:
+        super().__init__(message, sandbox_id=sandbox_id)
+        self.result = result
+
+
+class FileError(SandboxError):
+    """A file operation in the sandbox failed.
+
+    Attributes:
+        path: The path as it was given.
+    """
+
+    code = "file_error"
+
+    def __init__(
+        self, message: str, *, sandbox_id: str, path: str, code: str | None = None
+    ) -> None:
+        super().__init__(message, sandbox_id=sandbox_id, code=code)
+        self.path = path
+
+
+class FileNotFound(FileError):
+    """Nothing lies at that path."""
+
+    code = "file_not_found"
+
+
+class FileExists(FileError):
+    """Something lies at that path already."""
+
+    code = "file_exists"
+
+
+class DiskFull(FileError):
+    """The sandbox's disk is full."""
+
+    code = "disk_full"
+
+
+_API_BY_CODE: dict[str, type[ApiError]] = {
+    "sandbox_not_found": SandboxNotFound,
+    "template_not_found": TemplateNotFound,
+    "key_not_found": KeyNotFound,
+    "name_taken": NameTaken,
+    "template_in_use": TemplateInUse,
+    "no_capacity": NoCapacity,
+    "no_space": NoSpace,
+}
+_API_BY_STATUS: dict[int, type[ApiError]] = {
+    400: InvalidRequest,
+    401: AuthenticationError,
+    403: PermissionDenied,
+    404: NotFound,
+    409: Conflict,
+    413: TooLarge,
+    422: Unsupported,
+    500: InternalError,
+    502: Unavailable,
+    503: Unavailable,
+    504: Unavailable,
+}
+_RPC_CODE_BY_STATUS: dict[int, str] = {
+    400: "invalid_argument",
+    401: "unauthenticated",
+    403: "permission_denied",
+    404: "not_found",
+    409: "already_exists",
+    413: "resource_exhausted",
+    429: "resource_exhausted",
+    499: "canceled",
+    500: "internal",
+    501: "unimplemented",
+    502: "unavailable",
+    503: "unavailable",
+    504: "deadline_exceeded",
+    507: "disk_full",
+}
+_MESSAGE_LIMIT = 2000
+
+
+class _NativeError(msgspec.Struct):
+    code: str = "error"
+    message: str = ""
+    hint: str | None = None
+
+
+class _NativeBody(msgspec.Struct):
+    error: _NativeError
+
+
+class _FlatBody(msgspec.Struct):
+    """The shape of Connect, of the agent's REST calls and of the edge's own answers."""
+
+    code: str | int = ""
+    message: str = ""
+    sandboxId: str | None = None
+
+
+def from_api(status: int, body: bytes, what: str) -> ApiError:
+    """The error for a refusal of the control plane.
+
+    Args:
+        status: HTTP status.
+        body: The answer's body, `{"error": {…}}` if the server is in order.
+        what: The call, for an answer that says nothing itself.
+    """
+    try:
+        error = msgspec.json.decode(body, type=_NativeBody).error
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        error = _NativeError(code=f"http_{status}", message=f"{what}: HTTP status {status}")
+    kind = _API_BY_CODE.get(error.code) or _API_BY_STATUS.get(status, ApiError)
+    message = error.message[:_MESSAGE_LIMIT] or f"{what}: {error.code}"
+    return kind(message, status=status, code=error.code, hint=error.hint)
+
+
+def from_agent(status: int, body: bytes, sandbox_id: str, path: str | None = None) -> WardianError:
+    """The error for an HTTP status that the agent, or the edge in its place, answered with.
+
+    Args:
+        status: HTTP status.
+        body: The answer's body.
+        sandbox_id: The sandbox asked.
+        path: The file the call was about, if about one.
+    """
+    try:
+        flat = msgspec.json.decode(body, type=_FlatBody)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        try:
+            native = msgspec.json.decode(body, type=_NativeBody).error
+            return from_api(status, body, native.code)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            flat = _FlatBody(message=f"HTTP status {status}")
+    message = flat.message[:_MESSAGE_LIMIT]
+    if status == 502:
+        return SandboxGone(
+            f"sandbox {sandbox_id} is gone or not running: {message}", sandbox_id=sandbox_id
+        )
+    code = flat.code if isinstance(flat.code, str) and flat.code else ""
+    return from_rpc(code or _RPC_CODE_BY_STATUS.get(status, "unknown"), message, sandbox_id, path)
+
+
+def from_rpc(code: str, message: str, sandbox_id: str, path: str | None = None) -> SandboxError:
+    """The error for a Connect code.
+
+    Args:
+        code: Connect's word, such as ``not_found``.
+        message: What the agent said.
+        sandbox_id: The sandbox asked.
+        path: The file the call was about, if about one.
+    """
+    message = message[:_MESSAGE_LIMIT] or code
+    if path is not None:
+        file_kind = {
+            "not_found": FileNotFound,
+            "already_exists": FileExists,
+            "disk_full": DiskFull,
+        }.get(code)
+        if file_kind:
+            return file_kind(message, sandbox_id=sandbox_id, path=path)
+        if code != "unavailable":
+            return FileError(message, sandbox_id=sandbox_id, path=path, code=code)
+    kinds: dict[str, type[SandboxError]] = {
+        "not_found": ProcessNotFound,
+        "invalid_argument": InvalidArgument,
+        "unauthenticated": InvalidArgument,
+        "unavailable": SandboxGone,
+    }
+    kind = kinds.get(code)
+    return (
+        kind(message, sandbox_id=sandbox_id)
+        if kind
+        else SandboxError(message, sandbox_id=sandbox_id, code=code)
+    )
