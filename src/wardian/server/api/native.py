@@ -1,0 +1,34 @@
+"""The native API, ``/v1``: translate and authorise, nothing else."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from wardian.server.api import models, openapi
+from wardian.server.api.node_calls import OPERATIONS as NODE_OPERATIONS
+from wardian.server.api.operations import Operation, route
+from wardian.server.api.sandbox_calls import OPERATIONS as SANDBOX_OPERATIONS
+from wardian.server.api.template_calls import OPERATIONS as TEMPLATE_OPERATIONS
+from wardian.server.services import Services
+
+OPERATIONS: tuple[Operation, ...] = (*SANDBOX_OPERATIONS, *NODE_OPERATIONS, *TEMPLATE_OPERATIONS)
+
+
+def document() -> bytes:
+    """The OpenAPI document of this API."""
+    return openapi.build(OPERATIONS, models.ErrorBody)
+
+
+def routes(services: Services) -> list[BaseRoute]:
+    """All routes of the native API."""
+    served = document()
+
+    async def specification(_request: Request) -> Response:
+        return Response(served, media_type="application/json")
+
+    return [
+        *(route(operation, services) for operation in OPERATIONS),
+        Route("/v1/openapi.json", specification, methods=["GET"]),
+    ]

@@ -1,0 +1,184 @@
+"""Tells the edge which sandboxes exist. The edge connects here and keeps what it was told."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import struct
+from collections.abc import Collection, Iterable
+
+import msgspec
+
+from wardian.server.node import protocol
+from wardian.server.node.protocol import Put, Remove, Route, Sync
+
+log = logging.getLogger(__name__)
+
+_HELLO_TIMEOUT = 5.0
+_MOST_UNSENT = 16 * 1024 * 1024
+_PEER_CREDENTIALS = struct.Struct("=iII")
+
+
+class _Session:
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self._writer = writer
+        self._awaited: dict[int, asyncio.Future[None]] = {}
+
+    @property
+    def open(self) -> bool:
+        return not self._writer.is_closing()
+
+    def send(self, message: Sync | Put | Remove) -> None:
+        if self._writer.transport.get_write_buffer_size() > _MOST_UNSENT:
+            log.warning("edge does not read, dropping its connection")
+            self.close()
+            return
+        self._writer.write(protocol.encode_frame(message))
+
+    def awaited(self, seq: int) -> asyncio.Future[None]:
+        future = self._awaited[seq] = asyncio.get_running_loop().create_future()
+        return future
+
+    def forget(self, seq: int) -> None:
+        self._awaited.pop(seq, None)
+
+    def acknowledged(self, seq: int) -> None:
+        future = self._awaited.get(seq)
+        if future is not None and not future.done():
+            future.set_result(None)
+
+    def close(self) -> None:
+        self._writer.close()
+        # Nobody need wait: the edge gets everything again when it comes back.
+        for seq in list(self._awaited):
+            self.acknowledged(seq)
+
+
+class EdgeLink:
+    """The routes, and the edge that is told of them.
+
+    Args:
+        allowed_uids: whose connections are taken.
+        ack_timeout: seconds the edge has to confirm a change; then its connection is dropped, so
+            that it comes back and gets everything.
+    """
+
+    def __init__(self, allowed_uids: Collection[int], ack_timeout: float = 2.0) -> None:
+        self._allowed = frozenset(allowed_uids)
+        self._ack_timeout = ack_timeout
+        self._routes: dict[str, Route] = {}
+        self._session: _Session | None = None
+        self._seq = 0
+
+    @property
+    def connected(self) -> bool:
+        """Whether an edge is there."""
+        return self._session is not None
+
+    def restore(self, routes: Iterable[Route]) -> None:
+        """Sets the routes known at start, before any edge is served."""
+        self._routes = {route.sandbox: route for route in routes}
+
+    def route(self, sandbox: str) -> Route | None:
+        """What the edge is told of a sandbox."""
+        return self._routes.get(sandbox)
+
+    async def put(self, route: Route) -> None:
+        """Adds or changes a sandbox; returns when the edge routes so, or no edge is there."""
+        self._routes[route.sandbox] = route
+        await self._announce(Put(self._next(), route))
+
+    async def remove(self, sandbox: str) -> None:
+        """Removes a sandbox; returns when the edge has cut it off, or no edge is there."""
+        if self._routes.pop(sandbox, None) is not None:
+            await self._announce(Remove(self._next(), sandbox))
+
+    async def serve(self, listener: socket.socket) -> None:
+        """Takes connections until cancelled.
+
+        Args:
+            listener: a bound, listening, non-blocking Unix socket.
+        """
+        loop = asyncio.get_running_loop()
+        async with asyncio.TaskGroup() as sessions:
+            while True:
+                try:
+                    peer, _ = await loop.sock_accept(listener)
+                except OSError as error:
+                    log.error("can't take a connection of the edge", extra={"cause": repr(error)})
+                    await asyncio.sleep(0.1)
+                    continue
+                sessions.create_task(self._attend(peer))
+
+    async def _attend(self, peer: socket.socket) -> None:
+        uid = _peer_uid(peer)
+        if uid not in self._allowed:
+            log.warning("refused a connection to edge.sock", extra={"uid": uid})
+            peer.close()
+            return
+        reader, writer = await asyncio.open_unix_connection(sock=peer)
+        session = _Session(writer)
+        try:
+            await _expect_hello(reader)
+            self._begin(session)
+            while True:
+                message = await _read(reader)
+                if not isinstance(message, protocol.Ack):
+                    raise ValueError("a second hello")
+                session.acknowledged(message.seq)
+        except (OSError, EOFError, ValueError, msgspec.MsgspecError) as error:
+            log.info("edge disconnected", extra={"cause": repr(error)})
+        finally:
+            if self._session is session:
+                self._session = None
+            session.close()
+
+    def _begin(self, session: _Session) -> None:
+        # A new connection means a new edge: an older one is dead or about to be.
+        if self._session is not None:
+            self._session.close()
+        self._session = session
+        session.send(Sync(self._next(), list(self._routes.values())))
+        log.info("edge connected", extra={"sandboxes": len(self._routes)})
+
+    async def _announce(self, message: Put | Remove) -> None:
+        session = self._session
+        if session is None or not session.open:
+            return
+        confirmed = session.awaited(message.seq)
+        session.send(message)
+        try:
+            async with asyncio.timeout(self._ack_timeout):
+                await confirmed
+        except TimeoutError:
+            log.warning("edge did not confirm a change in time", extra={"seq": message.seq})
+            session.close()
+        finally:
+            session.forget(message.seq)
+
+    def _next(self) -> int:
+        self._seq += 1
+        return self._seq
+
+
+async def _read(reader: asyncio.StreamReader) -> protocol.FromEdge:
+    header = await reader.readexactly(protocol.HEADER)
+    return protocol.decode_from_edge(await reader.readexactly(protocol.body_length(header)))
+
+
+async def _expect_hello(reader: asyncio.StreamReader) -> None:
+    async with asyncio.timeout(_HELLO_TIMEOUT):
+        hello = await _read(reader)
+    if not isinstance(hello, protocol.EdgeHello):
+        raise ValueError("an edge must say hello first")
+    if hello.version != protocol.EDGE_VERSION:
+        raise ValueError(f"edge speaks version {hello.version}, not {protocol.EDGE_VERSION}")
+
+
+def _peer_uid(peer: socket.socket) -> int | None:
+    with contextlib.suppress(OSError):
+        credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER_CREDENTIALS.size)
+        return _PEER_CREDENTIALS.unpack(credentials)[1]
+    return None

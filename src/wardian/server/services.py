@@ -1,0 +1,108 @@
+"""Everything the control plane is made of, put together once."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from wardian.server import configuration as node_configuration
+from wardian.server.configuration import Configuration
+from wardian.server.keys.keyring import Keyring
+from wardian.server.node.edge_link import EdgeLink
+from wardian.server.node.launcher import LauncherClient
+from wardian.server.sandboxes.changes import Changes
+from wardian.server.sandboxes.creation import Creation
+from wardian.server.sandboxes.expiry import Expiry
+from wardian.server.sandboxes.lifecycle import Lifecycle
+from wardian.server.sandboxes.reconciler import Reconciler
+from wardian.server.store.database import Database, PostgresDatabase, SqliteDatabase
+from wardian.server.store.keys import KeyStore
+from wardian.server.store.sandboxes import SandboxStore
+from wardian.server.store.sealing import Sealer
+from wardian.server.store.templates import TemplateStore
+from wardian.server.templates.catalog import TemplateCatalog
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the API dialects call into."""
+
+    configuration: Configuration
+    keyring: Keyring
+    templates: TemplateCatalog
+    creation: Creation
+    lifecycle: Lifecycle
+    reconciler: Reconciler
+    launcher: LauncherClient
+    edge: EdgeLink
+    expiry: Expiry
+
+
+async def open_database(configuration: Configuration) -> Database:
+    """The database this node is configured for, brought to the newest form.
+
+    Raises:
+        ConfigurationError: the URL is no PostgreSQL URL, or a newer version wrote the database.
+        Unavailable: it does not answer.
+    """
+    url = node_configuration.database_url(configuration)
+    if url is not None:
+        return await PostgresDatabase.open(url)
+    return await SqliteDatabase.open(configuration.control_home / "wardian.db")
+
+
+@asynccontextmanager
+async def open_services(configuration: Configuration) -> AsyncGenerator[Services]:
+    """Opens the database, takes over what an earlier process left, and closes all at the end."""
+    database = await open_database(configuration)
+    launcher = LauncherClient(configuration.launcher_socket)
+    try:
+        sealer = Sealer.from_file(configuration.control_home / "secret.key")
+        sandboxes = SandboxStore(database, sealer)
+        keyring = Keyring(KeyStore(database))
+        await keyring.import_first(configuration.control_home / "first-key.sha256")
+        catalog = TemplateCatalog(TemplateStore(database), launcher, configuration.spool)
+        # root may connect too: for whoever debugs with a client of their own.
+        edge = EdgeLink({configuration.edge_uid, 0})
+        expiry, changes = Expiry(), Changes()
+        lifecycle = Lifecycle(sandboxes, launcher, edge, expiry, changes)
+        await lifecycle.restore()
+        yield Services(
+            configuration=configuration,
+            keyring=keyring,
+            templates=catalog,
+            creation=Creation(sandboxes, catalog, launcher, edge, expiry, changes),
+            lifecycle=lifecycle,
+            reconciler=Reconciler(sandboxes, launcher, lifecycle, changes),
+            launcher=launcher,
+            edge=edge,
+            expiry=expiry,
+        )
+    finally:
+        launcher.close()
+        await database.close()
+
+
+@asynccontextmanager
+async def running(services: Services, edge_listener: socket.socket) -> AsyncGenerator[None]:
+    """Runs all that goes on by itself. If any of it breaks, the body is cancelled: the process
+    ends, is started again and takes over from the database.
+
+    Args:
+        edge_listener: the listening socket the edge connects to.
+    """
+    async with asyncio.TaskGroup() as tasks:
+        owned = [
+            tasks.create_task(services.edge.serve(edge_listener), name="edge"),
+            tasks.create_task(services.reconciler.follow(), name="launcher events"),
+            tasks.create_task(services.reconciler.run(), name="reconciler"),
+            tasks.create_task(services.expiry.run(services.lifecycle.expire), name="expiry"),
+        ]
+        try:
+            yield
+        finally:
+            for task in owned:
+                task.cancel()

@@ -1,0 +1,84 @@
+"""Sandbox records as rows and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row
+
+from wardian.server.node.protocol import Usage
+from wardian.server.sandboxes.records import Limits, SandboxRecord, Secrets, State
+from wardian.server.store.sealing import Sealer
+
+_labels = msgspec.json.Decoder(dict[str, str])
+_layers = msgspec.json.Decoder(tuple[str, ...])
+_secrets = msgspec.json.Decoder(Secrets)
+_usage = msgspec.json.Decoder(Usage)
+
+
+def to_text(value: Any) -> str:
+    """JSON for a text column."""
+    return msgspec.json.encode(value).decode()
+
+
+def to_row(record: SandboxRecord, sealer: Sealer) -> dict[str, object]:
+    """The column values of a record."""
+    return {
+        "id": record.id,
+        "tenant": record.tenant,
+        "name": record.name,
+        "state": record.state.value,
+        "reason": record.reason,
+        "template": record.template,
+        "isolation": record.isolation,
+        "labels": to_text(record.labels),
+        "layers": to_text(record.layers),
+        "cpu_millis": record.limits.cpu_millis,
+        "memory_bytes": record.limits.memory_bytes,
+        "disk_bytes": record.limits.disk_bytes,
+        "pids": record.limits.pids,
+        "default_user": record.user,
+        "workdir": record.workdir,
+        "secrets": sealer.seal(msgspec.json.encode(record.secrets), record.id),
+        "created_at": record.created_at,
+        "started_at": record.started_at,
+        "expires_at": record.expires_at,
+        "ended_at": record.ended_at,
+        "ending": record.ending,
+        "usage": None if record.usage is None else to_text(record.usage),
+    }
+
+
+def from_row(row: Row[Any], sealer: Sealer) -> SandboxRecord:
+    """The record a row holds.
+
+    Raises:
+        WardianError: its secrets can't be decrypted.
+    """
+    return SandboxRecord(
+        id=row.id,
+        tenant=row.tenant,
+        name=row.name,
+        state=State(row.state),
+        reason=row.reason,
+        template=row.template,
+        isolation=row.isolation,
+        labels=_labels.decode(row.labels),
+        layers=_layers.decode(row.layers),
+        limits=Limits(
+            cpu_millis=row.cpu_millis,
+            memory_bytes=row.memory_bytes,
+            disk_bytes=row.disk_bytes,
+            pids=row.pids,
+        ),
+        user=row.default_user,
+        workdir=row.workdir,
+        secrets=_secrets.decode(sealer.open(row.secrets, row.id)),
+        created_at=row.created_at,
+        started_at=row.started_at,
+        expires_at=row.expires_at,
+        ended_at=row.ended_at,
+        ending=row.ending,
+        usage=None if row.usage is None else _usage.decode(row.usage),
+    )
