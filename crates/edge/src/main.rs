@@ -1,1 +1,34 @@
-fn main() {}
+//! The edge: everything that comes to a node from outside passes here.
+#![forbid(unsafe_code)]
+
+mod activity;
+mod answers;
+mod arguments;
+mod body;
+mod connection;
+mod control_link;
+mod dial;
+mod exchange;
+mod forward;
+mod headers;
+mod launcher_client;
+mod listener;
+mod pool;
+mod routing;
+mod run;
+mod sandboxes;
+mod tls;
+mod upgrade;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    run::log_to_standard_error();
+    match run::run(std::env::args().skip(1)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "the edge can't go on");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Connections into sandboxes and to the control plane.
+
+use crate::body::RequestBody;
+use crate::launcher_client::{Launcher, LauncherError};
+use crate::pool::{Lease, Pool};
+use crate::sandboxes::Sandbox;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream as StdTcpStream};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
+use tokio_util::sync::CancellationToken;
+
+/// Every sandbox's address, seen from its edge namespace.
+const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+/// How long a sandbox has to accept.
+const CONNECT_TIME: Duration = Duration::from_secs(5);
+/// Sockets asked for at once: one to use, the others for the next connections.
+const BATCH: u32 = 4;
+/// What one read takes at most, in bytes.
+pub(crate) const BUFFER: usize = 512 * 1024;
+/// The most header lines of an answer.
+const MAX_ANSWER_HEADERS: usize = 100;
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DialError {
+    #[error("the sandbox is gone")]
+    Gone,
+    #[error("nothing listens on the port")]
+    Closed,
+    #[error("the launcher is not there")]
+    NoLauncher,
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Http(#[from] hyper::Error),
+}
+
+/// Connects to `port` of the sandbox.
+///
+/// # Errors
+/// [`DialError`].
+pub(crate) async fn dial_sandbox(
+    launcher: &Launcher,
+    sandbox: &Sandbox,
+    port: u16,
+) -> Result<Lease, DialError> {
+    let spare = sandbox
+        .spares
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .pop();
+    let connected = match spare {
+        Some(socket) => connect(socket, port).await,
+        None => connect(fresh_socket(launcher, sandbox).await?, port).await,
+    };
+    let stream = match connected {
+        Ok(stream) => stream,
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            return Err(DialError::Closed)
+        }
+        Err(error) => {
+            // The namespace may have been another's: only the launcher knows whether it still is.
+            tracing::debug!(sandbox = %sandbox.id, port, %error, "connecting failed");
+            *sandbox
+                .spares
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner) = Vec::new();
+            let socket = fresh_socket(launcher, sandbox).await?;
+            connect(socket, port).await.map_err(|_| DialError::Closed)?
+        }
+    };
+    stream.set_nodelay(true)?;
+    handshake(stream, &sandbox.pool, port, sandbox.cut.clone()).await
+}
+
+/// Connects to the control plane.
+///
+/// # Errors
+/// [`DialError::Io`] while it is not there.
+pub(crate) async fn dial_control_plane(path: &Path, pool: &Arc<Pool>) -> Result<Lease, DialError> {
+    let stream = UnixStream::connect(path).await?;
+    handshake(stream, pool, 0, CancellationToken::new()).await
+}
+
+async fn fresh_socket(launcher: &Launcher, sandbox: &Sandbox) -> Result<OwnedFd, DialError> {
+    let opened = launcher.open_sockets(&sandbox.id, BATCH).await;
+    let mut sockets = opened.map_err(|error| match error {
+        LauncherError::NotFound => DialError::Gone,
+        error @ (LauncherError::Refused { .. } | LauncherError::Absent) => {
+            tracing::warn!(sandbox = %sandbox.id, %error, "no sockets into the sandbox");
+            DialError::NoLauncher
+        }
+    })?;
+    let socket = sockets.pop().ok_or(DialError::NoLauncher)?;
+    let mut spares = sandbox
+        .spares
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    if !sandbox.cut.is_cancelled() && spares.len() < BATCH as usize {
+        spares.extend(sockets);
+    }
+    Ok(socket)
+}
+
+async fn connect(socket: OwnedFd, port: u16) -> io::Result<TcpStream> {
+    let socket = StdTcpStream::from(socket);
+    socket.set_nonblocking(true)?;
+    let socket = TcpSocket::from_std_stream(socket);
+    let connecting = socket.connect(SocketAddr::from((ADDRESS, port)));
+    tokio::time::timeout(CONNECT_TIME, connecting)
+        .await
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+async fn handshake<S>(
+    stream: S,
+    pool: &Arc<Pool>,
+    port: u16,
+    cut: CancellationToken,
+) -> Result<Lease, DialError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, connection) = http1::Builder::new()
+        .max_buf_size(BUFFER)
+        .max_headers(MAX_ANSWER_HEADERS)
+        .handshake::<_, RequestBody>(TokioIo::new(stream))
+        .await?;
+    let driver = tokio::spawn(async move {
+        tokio::select! {
+            () = cut.cancelled_owned() => {}
+            ended = connection.with_upgrades() => {
+                if let Err(error) = ended {
+                    tracing::debug!(port, %error, "connection behind the edge ended");
+                }
+            }
+        }
+    });
+    Ok(pool.lease(sender, driver.abort_handle(), port))
+}
