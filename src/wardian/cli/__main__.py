@@ -1,0 +1,5 @@
+"""`python -m wardian.cli`, the same as `wardian`."""
+
+from . import main
+
+main()

@@ -1,0 +1,151 @@
+"""`exec` and `run`: commands in a sandbox, with our input, output and exit code as theirs."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import threading
+from typing import TYPE_CHECKING, BinaryIO
+
+import click
+
+from ._failures import OWN_FAILURE, explained
+from ._sandbox_argument import complete
+from .sandboxes import lifetime, pairs
+
+if TYPE_CHECKING:
+    from wardian import CommandResult, Process, Sandbox
+
+_INPUT_CHUNK = 64 * 1024
+_PASSED_ON = {"allow_interspersed_args": False}
+
+
+@click.command("exec", context_settings=_PASSED_ON)
+@click.argument("sandbox", shell_complete=complete)
+@click.argument("command", nargs=-1, required=True)
+@click.option("-w", "--cwd", help="Where it runs.")
+@click.option("-u", "--user", help="Who runs it.")
+@click.option("-e", "--env", multiple=True, callback=pairs, metavar="K=V", help="A variable.")
+@click.option("--timeout", callback=lifetime, help="Stop it after this long: 90s, 10m.")
+@click.option("-c", "--shell", is_flag=True, help="COMMAND is one line for a shell.")
+def exec_command(
+    sandbox: str,
+    command: tuple[str, ...],
+    cwd: str | None,
+    user: str | None,
+    env: dict[str, str],
+    timeout: float | None,
+    shell: bool,
+) -> None:
+    """Run COMMAND in SANDBOX: `wardian exec SANDBOX -- ls -l`.
+
+    Standard input is passed on unless it is a terminal. The exit code is the command's, 124 if it
+    was stopped at its timeout, 125 if Wardian failed. Ctrl-C kills the command.
+    """
+    from wardian import Sandbox
+
+    with explained(OWN_FAILURE):
+        found = Sandbox.get(sandbox)
+        code = _run(found, command, cwd, user, env, timeout, shell)
+    raise click.exceptions.Exit(code)
+
+
+@click.command("run", context_settings=_PASSED_ON)
+@click.argument("template")
+@click.argument("command", nargs=-1, required=True)
+@click.option("-w", "--cwd", help="Where it runs.")
+@click.option("-u", "--user", help="Who runs it.")
+@click.option("-e", "--env", multiple=True, callback=pairs, metavar="K=V", help="A variable.")
+@click.option("--timeout", default="1h", callback=lifetime, help="Stop it after this long (1h).")
+@click.option("-c", "--shell", is_flag=True, help="COMMAND is one line for a shell.")
+@click.option("--cpu", type=float, help="CPUs.")
+@click.option("--memory", type=int, metavar="MB", help="Memory in MiB.")
+def run_command(
+    template: str,
+    command: tuple[str, ...],
+    cwd: str | None,
+    user: str | None,
+    env: dict[str, str],
+    timeout: float | None,
+    shell: bool,
+    cpu: float | None,
+    memory: int | None,
+) -> None:
+    """Run COMMAND in a new sandbox from TEMPLATE, then end it: `wardian run base -- uname -a`.
+
+    Input, output and exit code are as for `exec`.
+    """
+    from wardian import Limits, Sandbox
+
+    with explained(OWN_FAILURE):
+        limits = Limits(cpu=cpu, memory_mb=memory)
+        # A minute more than the command has, so that its own timeout is what ends it.
+        longest = None if timeout is None else min(timeout + 60, 604800)
+        with Sandbox.create(template, timeout=longest, limits=limits) as sandbox:
+            code = _run(sandbox, command, cwd, user, env, timeout, shell)
+    raise click.exceptions.Exit(code)
+
+
+def _run(
+    sandbox: Sandbox,
+    command: tuple[str, ...],
+    cwd: str | None,
+    user: str | None,
+    env: dict[str, str],
+    timeout: float | None,
+    shell: bool,
+) -> int:
+    # At a terminal nothing is passed on: the command sees the end of input at once.
+    has_input = not sys.stdin.closed and not sys.stdin.isatty()
+    process = sandbox.spawn(
+        " ".join(command) if shell else list(command),
+        cwd=cwd,
+        user=user,
+        env=env,
+        timeout=timeout,
+        stdin=has_input,
+        output_limit=0,
+    )
+    try:
+        if has_input:
+            threading.Thread(target=_feed, args=(process, sys.stdin.buffer), daemon=True).start()
+        outputs = {"stdout": sys.stdout.buffer, "stderr": sys.stderr.buffer}
+        for chunk in process:
+            output = outputs[chunk.stream]
+            output.write(chunk.data)
+            output.flush()
+    except (KeyboardInterrupt, BrokenPipeError):
+        process.kill()
+        raise
+    assert process.result is not None
+    return exit_code_of(process.result)
+
+
+def _feed(process: Process, source: BinaryIO) -> None:
+    """Pass input on until it ends; when the command ends first, nobody waits for this."""
+    from wardian import WardianError
+
+    try:
+        while data := os.read(source.fileno(), _INPUT_CHUNK):
+            process.stdin.write(data)
+        process.stdin.close()
+    except (WardianError, OSError, ValueError):
+        # The command closed its input or has ended: how it ended is told by its exit code.
+        return
+
+
+def exit_code_of(result: CommandResult) -> int:
+    """The exit code a shell would give: 128 + n where signal n ended the command."""
+    if result.exit_code >= 0:
+        return min(result.exit_code, 255)
+    if result.exit_code < -1:
+        return 128 - result.exit_code
+    named = re.search(r"SIG([A-Z0-9]+)", result.status)
+    if named:
+        import signal
+
+        number = signal.Signals.__members__.get(f"SIG{named[1]}")
+        return 128 + number if number else 137
+    words = {"killed": 9, "terminated": 15, "interrupt": 2, "aborted": 6, "segmentation fault": 11}
+    return 128 + next((n for word, n in words.items() if word in result.status), 9)
