@@ -71,6 +71,11 @@ class Configuration(Struct, frozen=True, forbid_unknown_fields=True):
         return Path(self.run) / "launcher.sock"
 
     @property
+    def seeds(self) -> Path:
+        """Templates that set-up offers for import."""
+        return Path(self.home) / "seed"
+
+    @property
     def spool(self) -> Path:
         """Where uploads wait until the launcher has taken them."""
         return self.control_home / "spool"

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from wardian.server import configuration as node_configuration
-from wardian.server.configuration import Configuration
+from wardian.server.configuration import Configuration, ConfigurationError
 from wardian.server.keys.keyring import Keyring
 from wardian.server.node.edge_link import EdgeLink
 from wardian.server.node.launcher import LauncherClient
@@ -18,12 +18,13 @@ from wardian.server.sandboxes.creation import Creation
 from wardian.server.sandboxes.expiry import Expiry
 from wardian.server.sandboxes.lifecycle import Lifecycle
 from wardian.server.sandboxes.reconciler import Reconciler
-from wardian.server.store.database import Database, PostgresDatabase, SqliteDatabase
+from wardian.server.store.database import Database, SqliteDatabase
 from wardian.server.store.keys import KeyStore
 from wardian.server.store.sandboxes import SandboxStore
 from wardian.server.store.sealing import Sealer
 from wardian.server.store.templates import TemplateStore
 from wardian.server.templates.catalog import TemplateCatalog
+from wardian.server.templates.seed import import_seeds
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,12 @@ async def open_database(configuration: Configuration) -> Database:
     """
     url = node_configuration.database_url(configuration)
     if url is not None:
+        try:
+            from wardian.server.store.postgres import PostgresDatabase
+        except ImportError as error:
+            raise ConfigurationError(
+                "PostgreSQL needs more packages: pip install 'wardian[server,postgres]'"
+            ) from error
         return await PostgresDatabase.open(url)
     return await SqliteDatabase.open(configuration.control_home / "wardian.db")
 
@@ -100,6 +107,9 @@ async def running(services: Services, edge_listener: socket.socket) -> AsyncGene
             tasks.create_task(services.reconciler.follow(), name="launcher events"),
             tasks.create_task(services.reconciler.run(), name="reconciler"),
             tasks.create_task(services.expiry.run(services.lifecycle.expire), name="expiry"),
+            tasks.create_task(
+                import_seeds(services.templates, services.configuration.seeds), name="seeds"
+            ),
         ]
         try:
             yield

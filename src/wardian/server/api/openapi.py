@@ -24,7 +24,7 @@ def build(operations: Sequence[Operation], error: type[Struct]) -> bytes:
         operations: all calls.
         error: what every error looks like.
     """
-    _, schemas = msgspec.json.schema_components(_models(operations, error), _SCHEMAS)
+    _, schemas = msgspec.json.schema_components(_models(operations, error), ref_template=_SCHEMAS)
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _describe(

@@ -2,7 +2,7 @@
 
 SQLite runs on one thread of its own. What is queued while a transaction runs goes into the next
 one together, each piece under a savepoint, so a burst of creates costs a few commits instead of
-hundreds. PostgreSQL runs the same functions through SQLAlchemy's async engine.
+hundreds. PostgreSQL (``postgres.py``) runs the same functions through an async engine.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import URL, Connection, create_engine, event, exc
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from wardian.server.errors import Unavailable
 from wardian.server.store import migrations
@@ -133,7 +132,7 @@ class SqliteDatabase:
                 for job in jobs:
                     job.attempt(connection)
         except Exception as error:
-            failure = _unavailable(error)
+            failure = unavailable(error)
             for job in jobs:
                 job.error = failure
 
@@ -143,7 +142,8 @@ def _settle(jobs: list[_Job]) -> None:
         job.settle()
 
 
-def _unavailable(error: Exception) -> Unavailable:
+def unavailable(error: Exception) -> Unavailable:
+    """What a caller is told when the database fails; the log has the cause."""
     failure = Unavailable("the database can't be used now", "see the server's log")
     failure.__cause__ = error
     return failure
@@ -163,35 +163,3 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-class PostgresDatabase:
-    """PostgreSQL through asyncpg."""
-
-    def __init__(self, url: str) -> None:
-        self._engine = create_async_engine(url, pool_size=10, max_overflow=0, pool_pre_ping=True)
-
-    @classmethod
-    async def open(cls, url: str) -> PostgresDatabase:
-        """Connects and brings the schema to the newest form.
-
-        Args:
-            url: ``postgresql+asyncpg://…``.
-        """
-        database = cls(url)
-        await database.run(migrations.upgrade)
-        return database
-
-    async def run(self, work: Callable[[Connection], Result]) -> Result:
-        """See :meth:`Database.run`."""
-        try:
-            async with self._engine.begin() as connection:
-                return await connection.run_sync(work)
-        except exc.IntegrityError:
-            raise
-        except (exc.DBAPIError, exc.TimeoutError, OSError) as error:
-            raise _unavailable(error) from error
-
-    async def close(self) -> None:
-        """See :meth:`Database.close`."""
-        await self._engine.dispose()

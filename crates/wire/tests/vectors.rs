@@ -1,0 +1,42 @@
+//! The examples both languages read: what one side writes, the other must read as the same.
+
+use serde::{de::DeserializeOwned, Serialize};
+use serde_json::Value as Json;
+use wardian_wire::{edge, launcher};
+
+const LAUNCHER: &str = include_str!("../../../tests/vectors/launcher.json");
+const EDGE: &str = include_str!("../../../tests/vectors/edge.json");
+
+fn examples(file: &str, kind: &str) -> Vec<Json> {
+    let all: Json = serde_json::from_str(file).unwrap();
+    let found = all[kind].as_array().unwrap().clone();
+    assert!(!found.is_empty(), "no examples of {kind}");
+    found
+}
+
+fn check<T: DeserializeOwned + Serialize>(file: &str, kind: &str) {
+    for example in examples(file, kind) {
+        let message: T = serde_json::from_value(example.clone())
+            .unwrap_or_else(|error| panic!("{example}: {error}"));
+        assert_eq!(serde_json::to_value(&message).unwrap(), example);
+    }
+    for example in examples(file, &format!("refused_{kind}")) {
+        assert!(
+            serde_json::from_value::<T>(example.clone()).is_err(),
+            "{example} should be refused"
+        );
+    }
+}
+
+#[test]
+fn launcher_messages_are_as_the_examples_say() {
+    check::<launcher::Request>(LAUNCHER, "request");
+    check::<launcher::Reply>(LAUNCHER, "reply");
+    check::<launcher::Event>(LAUNCHER, "event");
+}
+
+#[test]
+fn edge_messages_are_as_the_examples_say() {
+    check::<edge::ToEdge>(EDGE, "to_edge");
+    check::<edge::FromEdge>(EDGE, "from_edge");
+}

@@ -1,0 +1,1 @@
+"""Peers of the control plane that speak the real protocol over real sockets, without a kernel."""
