@@ -1,0 +1,160 @@
+"""The program ``wardian``, run as people run it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wardian import Sandbox
+
+from .conftest import Make
+from .oci_image import layer
+
+Wardian = Callable[..., "subprocess.CompletedProcess[bytes]"]
+
+
+@pytest.fixture
+def wardian(node: Any) -> Wardian:
+    """Runs the program; says what it printed and its exit code."""
+    program = Path(sys.executable).with_name("wardian")
+    environment = {**os.environ, "WARDIAN_URL": node.url, "WARDIAN_API_KEY": node.api_key}
+
+    def run(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            [program, *arguments], input=stdin, capture_output=True, env=environment, timeout=100
+        )
+
+    return run
+
+
+def _json(result: subprocess.CompletedProcess[bytes]) -> Any:
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+def test_a_sandbox_from_create_to_kill(wardian: Wardian, unique: str) -> None:
+    made = wardian("create", "minimal", "--name", unique, "--label", "k=v", "--memory", "64")
+    sandbox_id = made.stdout.decode().strip()
+    try:
+        assert made.returncode == 0 and len(sandbox_id) == 20
+        info = _json(wardian("info", unique, "--json"))
+        assert (info["id"], info["state"], info["labels"]) == (sandbox_id, "running", {"k": "v"})
+        assert info["limits"]["memory_mb"] == 64
+        assert "token" not in wardian("info", unique, "--json").stdout.decode()
+        listed = _json(wardian("ls", "--label", "k=v", "--json"))
+        assert sandbox_id in [each["id"] for each in listed]
+        assert sandbox_id in wardian("ls").stdout.decode()
+        assert _json(wardian("usage", unique, "--json"))["pids"] >= 1
+    finally:
+        assert wardian("kill", unique).returncode == 0
+    assert sandbox_id not in wardian("ls", "-q").stdout.decode().split()
+    assert _json(wardian("info", sandbox_id, "--json"))["reason"] == "killed"
+
+
+def test_exec_passes_bytes_exit_codes_and_both_outputs(wardian: Wardian, minimal: Sandbox) -> None:
+    data = bytes(range(256)) * 1000
+    assert wardian("exec", minimal.id, "--", "cat", stdin=data).stdout == data
+    result = wardian("exec", minimal.id, "-c", "--", "echo out; echo err >&2; exit 42")
+    assert (result.returncode, result.stdout, result.stderr) == (42, b"out\n", b"err\n")
+    result = wardian(
+        "exec", minimal.id, "-w", "/bin", "-e", "A=b c", "--", "sh", "-c", 'echo "$PWD $A"'
+    )
+    assert result.stdout == b"/bin b c\n"
+    killed = wardian("exec", minimal.id, "--", "sh", "-c", "kill -9 $$")
+    assert killed.returncode == 137
+    assert wardian("exec", minimal.id, "--timeout", "1s", "--", "sleep", "1000").returncode == 124
+
+
+def test_exec_tells_its_own_failures_from_the_commands(wardian: Wardian, minimal: Sandbox) -> None:
+    missing = wardian("exec", "no-such-sandbox", "--", "true")
+    assert missing.returncode == 125 and b"no-such-sandbox" in missing.stderr
+    program = wardian("exec", minimal.id, "--", "no-such-program")
+    assert program.returncode == 125 and b"no-such-program" in program.stderr
+
+
+def test_run_makes_a_sandbox_and_ends_it(wardian: Wardian, node: Any) -> None:
+    before = {sandbox.id for sandbox in Sandbox.list()}
+    result = wardian("run", "minimal", "--", "sh", "-c", "cat; hostname; exit 3", stdin=b"in\n")
+    assert result.returncode == 3
+    assert result.stdout.startswith(b"in\n")
+    assert {sandbox.id for sandbox in Sandbox.list()} <= before
+
+
+def test_cp_copies_files_and_directories_both_ways(
+    wardian: Wardian, base: Sandbox, tmp_path: Path
+) -> None:
+    tree = tmp_path / "tree"
+    (tree / "deep").mkdir(parents=True)
+    (tree / "deep" / "binary").write_bytes(os.urandom(3_000_000))
+    (tree / "empty").write_bytes(b"")
+    (tree / "script").write_text("#!/bin/sh\necho ran\n")
+    (tree / "script").chmod(0o755)
+    assert wardian("cp", str(tree), f"{base.id}:/home/user/copy").returncode == 0
+    assert base.run("/home/user/copy/script").stdout == "ran\n"
+    assert wardian("cp", f"{base.id}:/home/user/copy", str(tmp_path / "back")).returncode == 0
+    for name in ("deep/binary", "empty", "script"):
+        assert (tmp_path / "back" / name).read_bytes() == (tree / name).read_bytes()
+    assert (tmp_path / "back" / "script").stat().st_mode & 0o111
+
+    assert wardian("cp", str(tree / "deep/binary"), f"{base.id}:/tmp/one").returncode == 0
+    assert wardian("cp", f"{base.id}:/tmp/one", str(tmp_path / "one")).returncode == 0
+    assert (tmp_path / "one").read_bytes() == (tree / "deep/binary").read_bytes()
+
+
+def test_cp_of_what_is_not_there(wardian: Wardian, base: Sandbox, tmp_path: Path) -> None:
+    inside = wardian("cp", f"{base.id}:/no/such", str(tmp_path / "x"))
+    assert inside.returncode == 1 and b"/no/such" in inside.stderr
+    assert not (tmp_path / "x").exists()
+    assert wardian("cp", str(tmp_path / "nothing"), f"{base.id}:/tmp/x").returncode != 0
+
+
+def test_templates(
+    wardian: Wardian, minimal: Sandbox, make: Make, tmp_path: Path, unique: str
+) -> None:
+    names = [each["name"] for each in _json(wardian("template", "ls", "--json"))]
+    assert {"base", "minimal"} <= set(names)
+    tar = tmp_path / "layer.tar"
+    tar.write_bytes(layer({"echo": minimal.files.read("/bin/busybox", "bytes")}))
+    assert _json(wardian("template", "import", unique, str(tar), "--json"))["name"] == unique
+    assert wardian("run", unique, "--", "/echo", "hi").stdout == b"hi\n"
+    user = make(unique)
+    refused = wardian("template", "rm", unique)
+    assert refused.returncode == 1 and unique.encode() in refused.stderr
+    user.kill()
+    assert wardian("template", "rm", unique).returncode == 0
+    assert unique.encode() not in wardian("template", "ls").stdout
+
+
+def test_keys(wardian: Wardian) -> None:
+    made = _json(wardian("key", "create", "from the test", "--json"))
+    assert made["key"].startswith("e2b_")
+    listing = wardian("key", "ls", "--json")
+    assert made["id"] in [each["id"] for each in _json(listing)]
+    assert made["key"].encode() not in listing.stdout
+    assert wardian("key", "rm", made["id"]).returncode == 0
+    assert made["id"] not in [each["id"] for each in _json(wardian("key", "ls", "--json"))]
+
+
+def test_doctor_says_what_the_machine_can_do(wardian: Wardian) -> None:
+    result = wardian("doctor", "--json")
+    assert result.returncode in (0, 1), result.stderr
+    text = json.dumps(json.loads(result.stdout)).lower()
+    for word in ("kernel", "cgroup", "storage"):
+        assert word in text
+
+
+def test_wrong_usage_and_an_absent_server_are_told_plainly(wardian: Wardian) -> None:
+    for wrong in (["creat"], ["create", "--cpu", "many"], ["exec"], ["create", "--timeout", "x"]):
+        result = wardian(*wrong)
+        assert result.returncode == 2
+        assert b"Traceback" not in result.stderr
+    absent = wardian("--url", "http://127.0.0.1:9", "ls")
+    assert absent.returncode == 1
+    assert b"127.0.0.1:9" in absent.stderr and b"Traceback" not in absent.stderr
