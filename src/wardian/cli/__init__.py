@@ -106,11 +106,11 @@ def cli() -> None:
 def main(args: Sequence[str] | None = None) -> None:
     """What the program `wardian` is."""
     try:
-        cli.main(args=args, prog_name="wardian", standalone_mode=False)
+        # Not standalone: click would turn Ctrl-C into exit code 1. It returns an Exit's code.
+        code = cli.main(args=args, prog_name="wardian", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
+    sys.exit(code if isinstance(code, int) else 0)

@@ -22,22 +22,12 @@ def print_json(value: object) -> None:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print rows under headings."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for column in columns:
-        shown.add_column(column, no_wrap=True)
-    for row in rows:
-        shown.add_row(*(Text(printable(_cell(value))) for value in row))
-    console = Console()
-    if not console.is_terminal:
-        # A pipe has no width: nothing may be cut off.
-        console.width = 1000
-    console.print(shown)
+    """Print rows under headings, aligned. Without rich: importing it takes longer than asking."""
+    lines = [list(columns), *([printable(_cell(value)) for value in row] for row in rows)]
+    widths = [max(len(line[n]) for line in lines) for n in range(len(columns))]
+    for line in lines:
+        cells = zip(line, widths, strict=True)
+        click.echo("   ".join(f"{cell:<{width}}" for cell, width in cells).rstrip())
 
 
 def fields(pairs: Sequence[tuple[str, object]]) -> None:

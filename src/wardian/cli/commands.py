@@ -96,6 +96,7 @@ def _run(
     timeout: float | None,
     shell: bool,
 ) -> int:
+    command = _words(command)
     # At a terminal nothing is passed on: the command sees the end of input at once.
     has_input = not sys.stdin.closed and not sys.stdin.isatty()
     process = sandbox.spawn(
@@ -120,6 +121,16 @@ def _run(
         raise
     assert process.result is not None
     return exit_code_of(process.result)
+
+
+def _words(command: tuple[str, ...]) -> tuple[str, ...]:
+    if command[0] == "--":
+        command = command[1:]
+    elif command[0].startswith("-"):
+        raise click.UsageError(f"{command[0]} stands behind its place: options come first")
+    if not command:
+        raise click.UsageError("a command is missing")
+    return command
 
 
 def _feed(process: Process, source: BinaryIO) -> None:

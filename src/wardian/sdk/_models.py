@@ -114,7 +114,7 @@ class Template(msgspec.Struct, frozen=True):
 
     name: str
     size_bytes: int | None = None
-    layers: msgspec.Raw | None = None
+    layers: list[str] | int | None = None
     user: str | None = None
     workdir: str | None = None
     env: dict[str, str] = {}
