@@ -45,10 +45,10 @@ pub(crate) enum RunError {
 /// Logs JSON lines at the level `WARDIAN_LOG` names.
 pub(crate) fn log_to_standard_error() {
     let level = std::env::var("WARDIAN_LOG").ok();
-    let level = match level.as_deref() {
-        Some(level @ ("error" | "warn" | "debug")) => level,
-        _ => "info",
-    };
+    let level = level
+        .as_deref()
+        .filter(|level| matches!(*level, "error" | "warn" | "debug"))
+        .unwrap_or("info");
     tracing_subscriber::fmt()
         .json()
         .with_env_filter(EnvFilter::new(format!("off,wardian_edge={level}")))

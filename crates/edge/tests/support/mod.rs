@@ -1,0 +1,223 @@
+//! The world around an edge: its own network namespace in which 10.0.0.2 is this machine, a
+//! control plane and a launcher that speak the real protocols, and the real binary between them.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_debug_implementations
+)]
+
+pub mod client;
+pub mod launcher;
+pub mod sandbox;
+
+use std::net::{SocketAddr, TcpListener as StdTcpListener};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use wardian_wire::edge::{FromEdge, Route, RouteState, ToEdge};
+use wardian_wire::frame::{self, Decoder};
+use wardian_wire::SandboxId;
+
+pub const ONE: &str = "aaaaaaaaaaaaaaaaaaa2";
+pub const OTHER: &str = "bbbbbbbbbbbbbbbbbbb3";
+pub const DOMAIN: &str = "box.test";
+
+/// Runs `test` on a thread whose network is new and empty.
+pub fn isolated<F: std::future::Future<Output = ()>>(test: impl FnOnce() -> F) {
+    own_network();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        tokio::time::timeout(Duration::from_secs(120), test())
+            .await
+            .expect("the test hangs");
+    });
+}
+
+fn own_network() {
+    #[allow(unsafe_code)]
+    // SAFETY: only the network namespace of this thread changes; no descriptor table or memory
+    // is split.
+    let unshared = unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNET) };
+    unshared.expect("these tests make network namespaces and so need root");
+    for arguments in [
+        &["link", "set", "lo", "up"][..],
+        &["address", "add", "10.0.0.2/32", "dev", "lo"],
+    ] {
+        let status = Command::new("ip").args(arguments).status().unwrap();
+        assert!(status.success(), "ip {arguments:?}");
+    }
+}
+
+/// An edge and the folder of its sockets.
+pub struct World {
+    pub folder: TempDir,
+    pub edge: Child,
+    pub address: SocketAddr,
+    control: UnixListener,
+    pub launcher: launcher::LauncherDouble,
+    line: Option<(UnixStream, Decoder)>,
+    seq: u64,
+}
+
+impl World {
+    /// Starts an edge that knows no route yet.
+    pub async fn unsynced(options: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let control = UnixListener::bind(folder.path().join("edge.sock")).unwrap();
+        let launcher = launcher::LauncherDouble::start(folder.path().join("launcher.sock"));
+        let public = StdTcpListener::bind("127.0.0.1:0").unwrap();
+        let address = public.local_addr().unwrap();
+        let socket = |name: &str| folder.path().join(name).into_os_string();
+        let edge = Command::new(binary())
+            .args(["--domain", DOMAIN, "--api-socket"])
+            .arg(socket("api.sock"))
+            .arg("--control-socket")
+            .arg(socket("edge.sock"))
+            .arg("--launcher-socket")
+            .arg(socket("launcher.sock"))
+            .args(options)
+            .stdin(Stdio::from(OwnedFd::from(public)))
+            .spawn()
+            .unwrap();
+        Self {
+            folder,
+            edge,
+            address,
+            control,
+            launcher,
+            line: None,
+            seq: 0,
+        }
+    }
+
+    /// Starts an edge that knows the sandbox [`ONE`], running and open.
+    pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    pub async fn start_with(options: &[&str]) -> Self {
+        let mut world = Self::unsynced(options).await;
+        world.launcher.add(ONE);
+        world
+            .sync(vec![route(ONE, RouteState::Running, None)])
+            .await;
+        world
+    }
+
+    pub fn api_socket(&self) -> PathBuf {
+        self.folder.path().join("api.sock")
+    }
+
+    /// Waits for the edge to connect and greet.
+    async fn greet(&mut self) {
+        let (stream, _) = self.control.accept().await.unwrap();
+        self.line = Some((stream, Decoder::default()));
+        assert_eq!(self.hear().await, FromEdge::Hello { version: 1 });
+    }
+
+    async fn hear(&mut self) -> FromEdge {
+        let (stream, decoder) = self.line.as_mut().unwrap();
+        loop {
+            if let Some(body) = decoder.next_body().unwrap() {
+                return frame::decode(&body).unwrap();
+            }
+            let mut bytes = [0; 4096];
+            let count = stream.read(&mut bytes).await.unwrap();
+            assert!(count > 0, "the edge hung up");
+            decoder.feed(&bytes[..count]);
+        }
+    }
+
+    async fn say(&mut self, change: ToEdge) {
+        if self.line.is_none() {
+            self.greet().await;
+        }
+        let bytes = frame::encode(&change).unwrap();
+        self.line
+            .as_mut()
+            .unwrap()
+            .0
+            .write_all(&bytes)
+            .await
+            .unwrap();
+        assert_eq!(self.hear().await, FromEdge::Ack { seq: self.seq });
+    }
+
+    pub async fn sync(&mut self, sandboxes: Vec<Route>) {
+        self.seq += 1;
+        let seq = self.seq;
+        self.say(ToEdge::Sync { seq, sandboxes }).await;
+    }
+
+    pub async fn put(&mut self, sandbox: Route) {
+        self.seq += 1;
+        let seq = self.seq;
+        self.say(ToEdge::Put { seq, sandbox }).await;
+    }
+
+    pub async fn remove(&mut self, sandbox: &str) {
+        self.seq += 1;
+        let (seq, sandbox) = (self.seq, id(sandbox));
+        self.say(ToEdge::Remove { seq, sandbox }).await;
+    }
+
+    /// The control plane dies: its line goes down.
+    pub fn hang_up(&mut self) {
+        self.line = None;
+    }
+
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.edge);
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// Resident memory of the edge, in KiB: now, and at its highest.
+    pub fn memory(&self) -> (u64, u64) {
+        let path = format!("/proc/{}/status", self.edge.id());
+        let status = std::fs::read_to_string(Path::new(&path)).unwrap();
+        let line = |name: &str| -> u64 {
+            let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+            line.split_whitespace().nth(1).unwrap().parse().unwrap()
+        };
+        (line("VmRSS:"), line("VmHWM:"))
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let _ = self.edge.kill();
+        let _ = self.edge.wait();
+    }
+}
+
+fn binary() -> PathBuf {
+    std::env::var_os("WARDIAN_EDGE_BINARY")
+        .map_or_else(|| env!("CARGO_BIN_EXE_wardian-edge").into(), PathBuf::from)
+}
+
+pub fn id(text: &str) -> SandboxId {
+    SandboxId::parse(text).unwrap()
+}
+
+pub fn route(sandbox: &str, state: RouteState, token: Option<&str>) -> Route {
+    Route {
+        sandbox: id(sandbox),
+        state,
+        traffic_token: token.map(str::to_owned),
+    }
+}
+
+/// The host of a port of a sandbox.
+pub fn host(sandbox: &str, port: u16) -> String {
+    format!("{port}-{sandbox}.{DOMAIN}")
+}
