@@ -1,0 +1,71 @@
+"""The two unprivileged users a node's processes run as."""
+
+from __future__ import annotations
+
+import grp
+import pwd
+import subprocess
+from dataclasses import dataclass
+from typing import Final
+
+from wardian.server.node.progress import Report
+from wardian.server.node.setup_error import SetupError
+
+GROUP: Final = "wardian"
+CONTROL: Final = "wardian"
+EDGE: Final = "wardian-edge"
+
+
+@dataclass(frozen=True, slots=True)
+class Accounts:
+    """Their numbers.
+
+    Args:
+        control_uid: user of the control plane.
+        edge_uid: user of the edge.
+        gid: the group of both.
+    """
+
+    control_uid: int
+    edge_uid: int
+    gid: int
+
+
+def ensure(report: Report) -> Accounts:
+    """Makes the users and their group where they are missing.
+
+    Raises:
+        SetupError: one could not be made, or exists but is not what it must be.
+    """
+    try:
+        gid = grp.getgrnam(GROUP).gr_gid
+    except KeyError:
+        report(f"making group {GROUP}")
+        _run("groupadd", "--system", GROUP)
+        gid = grp.getgrnam(GROUP).gr_gid
+    control, edge = (_ensure_user(name, gid, report) for name in (CONTROL, EDGE))
+    return Accounts(control, edge, gid)
+
+
+def _ensure_user(name: str, gid: int, report: Report) -> int:
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError:
+        report(f"making user {name}")
+        _run(
+            "useradd", "--system", "--gid", str(gid), "--no-create-home",
+            "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin", name,
+        )  # fmt: skip
+        entry = pwd.getpwnam(name)
+    if entry.pw_uid == 0 or entry.pw_gid != gid:
+        raise SetupError(
+            f"user {name} exists, but is root or not in group {GROUP}",
+            f"usermod --gid {GROUP} {name}",
+        )
+    return entry.pw_uid
+
+
+def _run(*command: str) -> None:
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        raise SetupError(f"{' '.join(command)} failed: {result.stderr.strip()}", " ".join(command))
