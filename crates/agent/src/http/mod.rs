@@ -1,0 +1,8 @@
+//! HTTP/1.1: the listening side, bodies, and how calls and answers look.
+
+pub(crate) mod body;
+pub(crate) mod query;
+pub(crate) mod reply;
+pub(crate) mod request;
+pub(crate) mod router;
+pub(crate) mod server;

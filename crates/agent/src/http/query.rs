@@ -1,0 +1,54 @@
+//! Query strings, percent-decoded to bytes: a path in one need not be UTF-8.
+
+/// The value of the first parameter `name`, `None` if there is none.
+pub(crate) fn parameter(query: Option<&str>, name: &str) -> Option<Vec<u8>> {
+    query?.split('&').find_map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (decode(key) == name.as_bytes()).then(|| decode(value))
+    })
+}
+
+/// The same as text; bytes that are no UTF-8 are shown as U+FFFD and so match no name.
+pub(crate) fn text_parameter(query: Option<&str>, name: &str) -> Option<String> {
+    parameter(query, name).map(|v| String::from_utf8_lossy(&v).into_owned())
+}
+
+fn decode(text: &str) -> Vec<u8> {
+    let bytes = text.as_bytes();
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let hex = |i: usize| bytes.get(i).and_then(|&b| char::from(b).to_digit(16));
+        match (bytes[at], hex(at + 1), hex(at + 2)) {
+            (b'%', Some(high), Some(low)) => {
+                // Two digits of four bits: at most 255.
+                decoded.push((high * 16 + low) as u8);
+                at += 3;
+            }
+            (b'+', ..) => {
+                decoded.push(b' ');
+                at += 1;
+            }
+            (byte, ..) => {
+                decoded.push(byte);
+                at += 1;
+            }
+        }
+    }
+    decoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_bytes() {
+        let query = Some("path=%2Ftmp%2F%ffa+b%2&username=root&empty");
+        assert_eq!(parameter(query, "path").unwrap(), b"/tmp/\xffa b%2");
+        assert_eq!(text_parameter(query, "username").unwrap(), "root");
+        assert_eq!(parameter(query, "empty").unwrap(), b"");
+        assert_eq!(parameter(query, "absent"), None);
+        assert_eq!(parameter(None, "path"), None);
+    }
+}

@@ -1,0 +1,155 @@
+//! The few kernel calls that have no safe wrapper. All of them are used in single-threaded
+//! processes only (spawner, supervisor, and the child before exec), except where said.
+
+use rustix::fd::{FromRawFd, OwnedFd};
+use rustix::io::Errno;
+use tokio::io::unix::AsyncFd;
+
+/// Which side of a [`fork`] this is.
+#[derive(Debug)]
+pub(crate) enum Forked {
+    Parent { child: i32 },
+    Child,
+}
+
+fn last_error() -> Errno {
+    std::io::Error::last_os_error()
+        .raw_os_error()
+        .map_or(Errno::IO, Errno::from_raw_os_error)
+}
+
+fn check(result: libc::c_int) -> Result<(), Errno> {
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(last_error())
+    }
+}
+
+/// Splits this process in two. The caller must have one thread only: a lock that another thread
+/// holds (malloc's, say) would stay locked in the child for ever.
+///
+/// # Errors
+/// `EAGAIN` at the limit of processes, `ENOMEM` without memory.
+pub(crate) fn fork() -> Result<Forked, Errno> {
+    // SAFETY: fork has no preconditions in a single-threaded process, and the two callers
+    // (spawner, supervisor) never start a thread.
+    match unsafe { libc::fork() } {
+        -1 => Err(last_error()),
+        0 => Ok(Forked::Child),
+        child => Ok(Forked::Parent { child }),
+    }
+}
+
+/// Blocks SIGCHLD and returns a descriptor that is readable whenever one is pending.
+pub(crate) fn child_signals() -> Result<OwnedFd, Errno> {
+    // SAFETY: `set` is initialised by sigemptyset before it is read; signalfd returns a new
+    // descriptor, or -1, which is checked before it is owned.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        check(libc::sigemptyset(&raw mut set))?;
+        check(libc::sigaddset(&raw mut set, libc::SIGCHLD))?;
+        check(libc::sigprocmask(
+            libc::SIG_BLOCK,
+            &raw const set,
+            std::ptr::null_mut(),
+        ))?;
+        let fd = libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
+        if fd < 0 {
+            return Err(last_error());
+        }
+        Ok(OwnedFd::from_raw_fd(fd))
+    }
+}
+
+/// Children that end leave no zombie and no SIGCHLD.
+pub(crate) fn ignore_children() {
+    // SAFETY: SIG_IGN is a valid disposition for SIGCHLD and runs no code.
+    unsafe {
+        libc::signal(libc::SIGCHLD, libc::SIG_IGN);
+    }
+}
+
+/// Puts every signal back to its default, so that a command does not inherit what the agent,
+/// or whoever started it, ignores. (The mask is emptied by `exec` of the standard library.)
+pub(crate) fn default_signals() {
+    for signal in 1..=libc::SIGRTMAX() {
+        // SAFETY: SIG_DFL is valid for every signal; for those that can't be changed (KILL,
+        // STOP, two of libc's own) the call fails without effect.
+        unsafe {
+            libc::signal(signal, libc::SIG_DFL);
+        }
+    }
+}
+
+/// Ends every access right of this process that `uid`, `gid` and `groups` do not have.
+///
+/// # Errors
+/// `EPERM` where the agent is not root, `EINVAL` for an id the user namespace does not map.
+pub(crate) fn become_user(uid: u32, gid: u32, groups: &[u32]) -> Result<(), Errno> {
+    // SAFETY: the pointer and the length describe `groups`. libc's wrappers change all threads,
+    // of which there is one.
+    unsafe {
+        check(libc::setgroups(groups.len(), groups.as_ptr()))?;
+        check(libc::setresgid(gid, gid, gid))?;
+        check(libc::setresuid(uid, uid, uid))
+    }
+}
+
+/// Sets the CPU priority of this process.
+pub(crate) fn set_nice(nice: i32) -> Result<(), Errno> {
+    // SAFETY: takes plain numbers.
+    check(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) })
+}
+
+/// Marks every descriptor from 3 on to be closed at exec.
+///
+/// # Errors
+/// `ENOSYS` before Linux 5.11.
+pub(crate) fn close_others_on_exec() -> Result<(), Errno> {
+    // SAFETY: only sets a flag on descriptors; nothing is closed while this program runs.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            3 as libc::c_uint,
+            libc::c_uint::MAX,
+            libc::CLOSE_RANGE_CLOEXEC,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(last_error())
+    }
+}
+
+/// Ends this process at once, without running destructors or exit handlers: what a forked child
+/// must do, for those belong to its parent.
+pub(crate) fn exit_now(code: i32) -> ! {
+    // SAFETY: never returns.
+    unsafe { libc::_exit(code) }
+}
+
+/// Takes over a descriptor that was inherited by number.
+///
+/// # Errors
+/// `EBADF` if it is not open.
+pub(crate) fn inherited(fd: i32) -> Result<OwnedFd, Errno> {
+    // SAFETY: F_GETFD only asks; afterwards the descriptor is known to be open, and each caller
+    // takes a number exactly once, at start, before anything else could own it.
+    unsafe {
+        if libc::fcntl(fd, libc::F_GETFD) < 0 {
+            return Err(last_error());
+        }
+        Ok(OwnedFd::from_raw_fd(fd))
+    }
+}
+
+/// Lets tokio say when `fd` can be read or written.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn watched(fd: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: the AsyncFd owns the descriptor, so it stays open while it is registered.
+    unsafe { AsyncFd::register(fd) }.map_err(Into::into)
+}
