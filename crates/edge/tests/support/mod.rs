@@ -86,6 +86,7 @@ impl World {
             .arg("--launcher-socket")
             .arg(socket("launcher.sock"))
             .args(options)
+            .env("WARDIAN_LOG", "warn")
             .stdin(Stdio::from(OwnedFd::from(public)))
             .spawn()
             .unwrap();
