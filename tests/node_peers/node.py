@@ -9,12 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import httpx
 import msgspec
+
 from node_peers.edge import FakeEdge
 from node_peers.launcher import FakeLauncher
-
 from wardian.server.configuration import Binaries, Configuration, Pool
 from wardian.server.services import Services
 from wardian.server.templates.model import Template
@@ -27,6 +28,13 @@ class Node:
     launcher: FakeLauncher
     edge: FakeEdge
     client: httpx.AsyncClient
+
+
+async def create(node: Node, headers: dict[str, str] | None = None, **body: Any) -> dict[str, Any]:
+    """Makes a sandbox over the API."""
+    response = await node.client.post("/v1/sandboxes", json=body, headers=headers or {})
+    assert response.status_code == 201, response.text
+    return response.json()
 
 
 def configuration_for(directory: Path) -> Configuration:
@@ -88,5 +96,5 @@ def rows(configuration: Configuration, query: str) -> list[tuple[object, ...]]:
 async def eventually(holds: Callable[[], object], seconds: float = 20) -> None:
     """Waits until ``holds()`` is true; the bound only keeps a broken test from hanging."""
     async with asyncio.timeout(seconds):
-        while not holds():
+        while not holds():  # noqa: ASYNC110 (there is no event to wait for)
             await asyncio.sleep(0.01)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import pwd
+import secrets
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+
+import asyncpg
 
 
 def binaries() -> Path | None:
@@ -53,3 +56,16 @@ def cluster(binaries: Path) -> Generator[Path]:
             run("pg_ctl", "-D", data, "-w", "-m", "immediate", "stop")
     finally:
         shutil.rmtree(directory)
+
+
+@asynccontextmanager
+async def empty_database(socket: Path) -> AsyncGenerator[str]:
+    """A database of its own for one test; gives its URL."""
+    name = "test_" + secrets.token_hex(6)
+    server = await asyncpg.connect(host=str(socket), user="postgres", database="postgres")
+    await server.execute(f"CREATE DATABASE {name}")
+    try:
+        yield f"postgresql+asyncpg://postgres@/{name}?host={socket}"
+    finally:
+        await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        await server.close()

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import secrets
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import asyncpg
 import httpx
 import pytest
 import pytest_asyncio
@@ -36,27 +34,17 @@ def postgres_socket() -> Iterator[Path]:
         yield directory
 
 
-@pytest_asyncio.fixture
-async def postgres_url(postgres_socket: Path) -> AsyncIterator[str]:
-    """An empty database of its own for one test."""
-    name = "test_" + secrets.token_hex(6)
-    server = await asyncpg.connect(host=str(postgres_socket), user="postgres", database="postgres")
-    await server.execute(f"CREATE DATABASE {name}")
-    yield f"postgresql+asyncpg://postgres@/{name}?host={postgres_socket}"
-    await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    await server.close()
-
-
 @pytest_asyncio.fixture(params=["sqlite", "postgres"])
 async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
-    opened: Database
     if request.param == "sqlite":
         opened = await SqliteDatabase.open(tmp_path / "wardian.db")
-    else:
-        url = request.getfixturevalue("postgres_url")
-        opened = await PostgresDatabase.open(url)
-    yield opened
-    await opened.close()
+        yield opened
+        await opened.close()
+        return
+    async with postgres.empty_database(request.getfixturevalue("postgres_socket")) as url:
+        server = await PostgresDatabase.open(url)
+        yield server
+        await server.close()
 
 
 @pytest.fixture

@@ -7,16 +7,10 @@ import re
 from typing import Any
 
 import pytest
-from node_peers.node import Node, eventually, rows
+from node_peers.node import Node, create, eventually, rows
 
 from wardian.server.node import protocol
 from wardian.server.node.protocol import Failure
-
-
-async def create(node: Node, headers: dict[str, str] | None = None, **body: Any) -> dict[str, Any]:
-    response = await node.client.post("/v1/sandboxes", json=body, headers=headers or {})
-    assert response.status_code == 201, response.text
-    return response.json()
 
 
 async def test_create_makes_what_was_asked_for(node: Node) -> None:
@@ -272,8 +266,11 @@ async def test_list_filters_and_pages(node: Node) -> None:
 
 @pytest.mark.parametrize(
     "query",
-    ["limit=0", "limit=1001", "limit=x", "limit=1&limit=2", "state=dead", "label=x", "colour=red"]
-    + ["cursor=", "cursor=ä", "cursor=WzEsImEiXQ", "cursor=" + "A" * 200, "label=a%3Db%00"],
+    [
+        *("limit=0", "limit=1001", "limit=x", "limit=1&limit=2", "state=dead", "label=x"),
+        *("colour=red", "cursor=", "cursor=ä", "cursor=WzEsImEiXQ", "cursor=" + "A" * 200),
+        "label=a%3Db%00",
+    ],
 )
 async def test_bad_queries_are_refused(node: Node, query: str) -> None:
     response = await node.client.get(f"/v1/sandboxes?{query}")

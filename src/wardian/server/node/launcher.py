@@ -86,12 +86,14 @@ class LauncherClient:
     Args:
         socket: path of ``launcher.sock``.
         connections: the most open at once; more calls wait for their turn.
+        patience: seconds a call waits for a launcher that takes no connections.
     """
 
-    def __init__(self, socket: Path, connections: int = 32) -> None:
+    def __init__(self, socket: Path, connections: int = 32, patience: float = 5) -> None:
         self._socket = socket
         self._turns = asyncio.Semaphore(connections)
         self._idle: list[_Connection] = []
+        self._patience = patience
 
     async def hello(self) -> protocol.HelloValue:
         """What the launcher and its machine can do."""
@@ -198,7 +200,8 @@ class LauncherClient:
         sent = False
         try:
             async with asyncio.timeout(deadline), self._turns:
-                connection = await self._connected()
+                async with asyncio.timeout(self._patience):
+                    connection = await self._connected()
                 sent = True
                 try:
                     reply = await connection.exchange(frame)
@@ -224,7 +227,7 @@ class LauncherClient:
             connection.close()
         delay = _FIRST_DELAY
         while True:
-            # Restarting takes the launcher some milliseconds; the caller's deadline bounds this.
+            # Restarting takes the launcher some milliseconds; the caller bounds this wait.
             with contextlib.suppress(OSError):
                 return await self._open()
             await asyncio.sleep(delay)

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Coroutine
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from wardian.server.errors import ClassUnsupported, Unavailable, WardianError
 from wardian.server.node import protocol
 from wardian.server.node.edge_link import EdgeLink
-from wardian.server.node.launcher import LauncherClient, LauncherFailure, LauncherLost
+from wardian.server.node.launcher import (
+    LauncherClient,
+    LauncherFailure,
+    LauncherLost,
+    LauncherUnreachable,
+)
 from wardian.server.sandboxes import identifiers
 from wardian.server.sandboxes.changes import Changes
 from wardian.server.sandboxes.expiry import Expiry
@@ -132,12 +138,13 @@ class Creation:
         error = failures[0]
         why = error.message if isinstance(error, WardianError) else type(error).__name__
         log.error("create failed", extra={"sandbox": record.id, "cause": why})
-        results = await asyncio.gather(
+        undoing: list[Coroutine[Any, Any, object]] = [
             self._edge.remove(record.id),
-            self._launcher.kill(record.id),
             self._store.set_ended(record.id, FAILED + why, now_ms(), None, never_ran=True),
-            return_exceptions=True,
-        )
+        ]
+        if not isinstance(error, LauncherUnreachable):
+            undoing.append(self._launcher.kill(record.id))
+        results = await asyncio.gather(*undoing, return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
                 # The reconciler ends it as soon as the part that failed is back.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import queue
+import sqlite3
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -46,15 +47,17 @@ class _Job:
         self.result: Any = None
         self.error: BaseException | None = None
 
-    def attempt(self, connection: Connection) -> None:
+    def attempt(self, connection: Connection, driver: sqlite3.Connection) -> None:
+        driver.execute("SAVEPOINT job")
         try:
-            with connection.begin_nested():
-                self.result = self.work(connection)
+            self.result = self.work(connection)
         except exc.OperationalError:
             # The disk or the file: not this job's doing, ends the batch.
             raise
         except Exception as error:
             self.error = error
+            driver.execute("ROLLBACK TO job")
+        driver.execute("RELEASE job")
 
     def settle(self) -> None:
         if self.future.done():
@@ -73,15 +76,24 @@ class SqliteDatabase:
             URL.create("sqlite", database=str(path)), connect_args={"check_same_thread": False}
         )
         event.listen(self._engine, "connect", _prepare_sqlite)
-        event.listen(self._engine, "begin", _begin_sqlite)
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._serve, name="store", daemon=True)
+        self._thread: threading.Thread | None = None
         self._closed = False
 
     @classmethod
     async def open(cls, path: Path) -> SqliteDatabase:
         """Opens or makes the file and brings it to the newest form."""
         database = cls(path)
+        try:
+            # One connection for good, and transactions by hand: what SQLAlchemy does around each
+            # would cost more than the statements in it.
+            connection = database._engine.connect()
+        except exc.DBAPIError as error:
+            raise unavailable(error) from error
+        connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+        database._thread = threading.Thread(
+            target=database._serve, args=(connection,), name="store", daemon=True
+        )
         database._thread.start()
         await database.run(migrations.upgrade)
         return database
@@ -98,19 +110,24 @@ class SqliteDatabase:
         """See :meth:`Database.close`."""
         self._closed = True
         self._queue.put(None)
-        await asyncio.to_thread(self._thread.join)
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join)
         self._engine.dispose()
 
-    def _serve(self) -> None:
+    def _serve(self, connection: Connection) -> None:
+        driver = connection.connection.dbapi_connection
+        if not isinstance(driver, sqlite3.Connection):
+            raise TypeError(f"not a connection of sqlite3: {driver!r}")
         while True:
             jobs, last = self._next_batch()
             if jobs:
-                self._transact(jobs)
+                _transact(jobs, connection, driver)
                 # The loop may be gone when the process ends: then nobody waits any more.
                 loop = jobs[0].future.get_loop()
                 if not loop.is_closed():
                     loop.call_soon_threadsafe(_settle, jobs)
             if last:
+                connection.close()
                 return
 
     def _next_batch(self) -> tuple[list[_Job], bool]:
@@ -126,15 +143,20 @@ class SqliteDatabase:
                 return jobs, False
         return jobs, True
 
-    def _transact(self, jobs: list[_Job]) -> None:
-        try:
-            with self._engine.begin() as connection:
-                for job in jobs:
-                    job.attempt(connection)
-        except Exception as error:
-            failure = unavailable(error)
-            for job in jobs:
-                job.error = failure
+
+def _transact(jobs: list[_Job], connection: Connection, driver: sqlite3.Connection) -> None:
+    try:
+        # Deferred: reads take no lock, and there is no other writer that could come between.
+        driver.execute("BEGIN")
+        for job in jobs:
+            job.attempt(connection, driver)
+        driver.execute("COMMIT")
+    except Exception as error:
+        failure = unavailable(error)
+        for job in jobs:
+            job.error = failure
+        if driver.in_transaction:
+            driver.execute("ROLLBACK")
 
 
 def _settle(jobs: list[_Job]) -> None:
@@ -150,8 +172,6 @@ def unavailable(error: Exception) -> Unavailable:
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    # The driver would otherwise begin transactions by its own rules and break savepoints.
-    connection.isolation_level = None
     for pragma in (
         "journal_mode=WAL",
         "synchronous=NORMAL",
@@ -159,7 +179,3 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
         "busy_timeout=5000",
     ):
         connection.execute(f"PRAGMA {pragma}")
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")

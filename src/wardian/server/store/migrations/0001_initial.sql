@@ -27,10 +27,11 @@ CREATE INDEX sandboxes_state ON sandboxes (state);
 CREATE UNIQUE INDEX sandboxes_live_name ON sandboxes (tenant, name) WHERE state <> 'ended';
 
 CREATE TABLE sandbox_labels (
-    sandbox TEXT NOT NULL REFERENCES sandboxes (id) ON DELETE CASCADE,
+    sandbox TEXT NOT NULL,
     key TEXT NOT NULL,
     value TEXT NOT NULL,
-    PRIMARY KEY (sandbox, key)
+    PRIMARY KEY (sandbox, key),
+    FOREIGN KEY (sandbox) REFERENCES sandboxes (id) ON DELETE CASCADE
 );
 CREATE INDEX sandbox_labels_lookup ON sandbox_labels (key, value);
 
