@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
+import signal
 import sys
 import threading
 from typing import TYPE_CHECKING, BinaryIO
@@ -152,11 +152,8 @@ def exit_code_of(result: CommandResult) -> int:
         return min(result.exit_code, 255)
     if result.exit_code < -1:
         return 128 - result.exit_code
-    named = re.search(r"SIG([A-Z0-9]+)", result.status)
-    if named:
-        import signal
-
-        number = signal.Signals.__members__.get(f"SIG{named[1]}")
-        return 128 + number if number else 137
-    words = {"killed": 9, "terminated": 15, "interrupt": 2, "aborted": 6, "segmentation fault": 11}
-    return 128 + next((n for word, n in words.items() if word in result.status), 9)
+    text = result.status.removeprefix("signal: ").removesuffix(" (core dumped)").lower()
+    for number in signal.valid_signals():
+        if text in ((signal.strsignal(number) or "").lower(), f"signal {int(number)}"):
+            return 128 + number
+    return OWN_FAILURE

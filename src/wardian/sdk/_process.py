@@ -179,7 +179,7 @@ def signal_name(number: int | str | signal.Signals) -> str:
 def start_request(
     command: Command,
     *,
-    shell: str,
+    shell: str | None,
     cwd: str | None,
     env: dict[str, str] | None,
     stdin: bool,
@@ -189,7 +189,7 @@ def start_request(
 
     Args:
         command: A string for the shell or a list of arguments.
-        shell: The shell for a string.
+        shell: The shell for a string; None for a list.
         cwd: Working directory, None for the default.
         env: Variables added to the sandbox's.
         stdin: Whether the caller may send input.
@@ -199,7 +199,7 @@ def start_request(
         ValueError: The command is an empty list, or holds a NUL byte.
     """
     if isinstance(command, str):
-        argv = [shell, "-l", "-c", command]
+        argv = [shell or SH, "-l", "-c", command]
     else:
         argv = [str(argument) for argument in command]
         if not argv or not argv[0]:

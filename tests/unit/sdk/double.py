@@ -199,7 +199,7 @@ class Handler(BaseHTTPRequestHandler):
         trailer: dict[str, Any] = {}
         process = request["process"]
         if not world.bash and process["cmd"] == "/bin/bash":
-            message = "can't start /bin/bash: no such file or directory"
+            message = "cannot run '/bin/bash': No such file or directory (os error 2)"
             trailer = {"error": {"code": "invalid_argument", "message": message}}
         elif process.get("cwd", "/") != "/" and not world.path(process["cwd"]).is_dir():
             message = f"cwd '{process['cwd']}' does not exist"

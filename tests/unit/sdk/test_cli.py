@@ -103,7 +103,14 @@ def test_a_reader_that_goes_away_ends_the_command(world: World) -> None:
 
 @pytest.mark.parametrize(
     ("code", "status", "expected"),
-    [(3, "", 3), (-9, "", 137), (-1, "signal: killed", 137), (-1, "signal: SIGTERM", 143)],
+    [
+        (3, "", 3),
+        (-9, "", 137),
+        (-1, "signal: killed", 137),
+        (-1, "signal: segmentation fault (core dumped)", 139),
+        (-1, "signal 40", 168),
+        (-1, "unknown", 125),
+    ],
 )
 def test_signals_become_exit_codes(code: int, status: str, expected: int) -> None:
     assert exit_code_of(CommandResult(b"", b"", code, 0.0, 1, status)) == expected

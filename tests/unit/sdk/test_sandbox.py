@@ -164,6 +164,12 @@ def test_a_bad_directory_is_an_invalid_argument(double: Double) -> None:
         Sandbox.create().run("true", cwd="/nowhere")
 
 
+def test_a_missing_program_is_told_as_such(world: World) -> None:
+    world.bash = False
+    with pytest.raises(wardian.CommandNotStarted, match="cannot run '/bin/bash'"):
+        Sandbox.create().run(["/bin/bash"])
+
+
 def test_without_bash_sh_is_used_and_remembered(world: World) -> None:
     world.bash = False
     sandbox = Sandbox.create()

@@ -313,8 +313,11 @@ def start(
     """
     if timeout is not None and timeout <= 0:
         raise ValueError("a timeout must be more than 0 seconds")
-    shells = (SH,) if shell_memory in _without_bash else (BASH, SH)
-    for shell in shells if isinstance(command, str) else shells[:1]:
+    if isinstance(command, str):
+        shells = (SH,) if shell_memory in _without_bash else (BASH, SH)
+    else:
+        shells = (None,)
+    for shell in shells:
         began = time.perf_counter()
         message = start_request(command, shell=shell, cwd=cwd, env=env, stdin=stdin, pty=pty)
         messages = agent.stream(_START, message, user=user, timeout=timeout)
@@ -325,19 +328,18 @@ def start(
             process.begin()
             return process
         except InvalidArgument as error:
-            if not isinstance(command, str):
+            message = str(error)
+            # The agent's words for a program that could not be executed.
+            if not message.startswith("cannot run "):
                 raise
-            if shell != BASH or not _says_missing(str(error), BASH):
-                raise
-            _without_bash.add(shell_memory)
+            if shell is not None and shell != shells[-1] and "No such file" in message:
+                _without_bash.add(shell_memory)
+                continue
+            raise CommandNotStarted(message, sandbox_id=agent.sandbox_id) from error
         except BaseException:
             messages.close()
             raise
-    raise CommandNotStarted("the template has no shell", sandbox_id=agent.sandbox_id)
-
-
-def _says_missing(message: str, program: str) -> bool:
-    return program in message and not message.startswith("cwd ")
+    raise AssertionError("unreachable: the last shell returns or raises")
 
 
 def running(agent: Agent) -> list[ProcessInfo]:
