@@ -1,0 +1,1 @@
+"""Attacks on a whole node, from inside a sandbox and from outside."""
