@@ -45,3 +45,10 @@ def run(sandbox: Sandbox, name: str, *arguments: str, user: str = "root") -> Any
         ["python3", path, *arguments], user=user, cwd="/tmp", timeout=100, check=True
     )
     return json.loads(result.stdout)
+
+
+def token_of(sandbox: Sandbox) -> str:
+    """The token that opens a sandbox's agent."""
+    access = sandbox.info().agent
+    assert access is not None
+    return access.token
