@@ -20,8 +20,8 @@ from wardian.server.node.launcher import (
     LauncherFailure,
     LauncherLost,
     LauncherUnreachable,
-    WatchLost,
     Watching,
+    WatchLost,
 )
 from wardian.server.node.protocol import Failure
 

@@ -89,7 +89,7 @@ def test_sealed_text_opens_only_with_its_key_and_context() -> None:
         (sealer, "one", "!"),
         (sealer, "one", ""),
     ]:
-        with pytest.raises(WardianError, match="one|two"):
+        with pytest.raises(WardianError, match=r"one|two"):
             opener.open(text, context)
 
 
@@ -178,7 +178,13 @@ async def test_changes_of_one_sandbox_take_turns_and_are_seen() -> None:
 
 def test_log_lines_are_json_with_the_request_and_without_line_feeds() -> None:
     record = logging.makeLogRecord(
-        {"name": "wardian.x", "levelname": "WARNING", "msg": "a\nb %s", "args": (1,), "sandbox": "s"}
+        {
+            "name": "wardian.x",
+            "levelname": "WARNING",
+            "msg": "a\nb %s",
+            "args": (1,),
+            "sandbox": "s",
+        }
     )
     token = logs.request_id.set("r")
     try:

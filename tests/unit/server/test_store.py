@@ -248,7 +248,9 @@ async def test_a_fresh_database_equals_an_upgraded_one(database: Database) -> No
 def test_migrations_run_once_in_order_and_know_the_future() -> None:
     engine = create_engine("sqlite://")
     one = migrations.Migration(1, ("CREATE TABLE a (x INTEGER)",))
-    two = migrations.Migration(2, ("ALTER TABLE a ADD COLUMN y TEXT", "INSERT INTO a VALUES (1, 2)"))
+    two = migrations.Migration(
+        2, ("ALTER TABLE a ADD COLUMN y TEXT", "INSERT INTO a VALUES (1, 2)")
+    )
     with engine.begin() as connection:
         assert migrations.upgrade(connection, [one]) == [1]
         assert migrations.upgrade(connection, [one, two]) == [2]

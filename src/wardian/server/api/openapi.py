@@ -31,7 +31,7 @@ def build(operations: Sequence[Operation], error: type[Struct]) -> bytes:
             operation, schemas, error
         )
     queries = {operation.query.__name__ for operation in operations if operation.query}
-    document = {
+    document: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {"title": "Wardian", "version": wardian.server.version()},
         "security": [{"bearer": []}, {"apiKey": []}],
