@@ -195,9 +195,9 @@ def keep_realtime() -> None:
     os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
 
 
-def lower_oom_score() -> None:
+def lower_oom_score(score: int) -> None:
     with open("/proc/self/oom_score_adj", "w") as file:
-        file.write("-1000")
+        file.write(str(score))
 
 
 def raise_limit() -> None:
@@ -276,9 +276,13 @@ def probes() -> dict[str, Callable[[], object]]:
         "netlink_firewall": add_firewall_table,
         "ioctl_set_address": set_interface_address,
         "realtime_scheduling": keep_realtime,
-        "lower_oom_score": lower_oom_score,
+        # Whoever could would have the host kill others in its place when memory is short.
+        "oom_score_minus_1000": lambda: lower_oom_score(-1000),
+        "oom_score_minus_500": lambda: lower_oom_score(-500),
+        "oom_score_minus_1": lambda: lower_oom_score(-1),
         "raise_hard_limit": raise_limit,
         "nice_minus_20": lambda: os.setpriority(os.PRIO_PROCESS, 0, -20),
+        "nice_minus_1": lambda: os.setpriority(os.PRIO_PROCESS, 0, -1),
         "chroot_then_up": chroot_then_up,
         "stat_of_initial_namespace": stat_of_initial_namespace,
     }

@@ -86,7 +86,6 @@ def nodes(wanted: list[str]) -> dict[str, str]:
 SECRET_FILES = (
     "/proc/kcore",
     "/proc/keys",
-    "/proc/key-users",
     "/proc/timer_list",
     "/proc/latency_stats",
     "/proc/sched_debug",
@@ -96,10 +95,6 @@ SECRET_FILES = (
     "/proc/kpagecgroup",
     "/proc/vmallocinfo",
     "/proc/slabinfo",
-    "/proc/iomem",
-    "/proc/ioports",
-    "/proc/config.gz",
-    "/proc/mtrr",
     "/dev/kmsg",
     "/dev/mem",
     "/dev/port",
