@@ -14,7 +14,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
-class BinariesHook(BuildHookInterface):
+class BinariesHook(BuildHookInterface[Any]):
     """Builds the programs with cargo and tags the wheel for this platform."""
 
     PLUGIN_NAME = "custom"

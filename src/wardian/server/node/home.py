@@ -13,7 +13,7 @@ from wardian.server.node.setup_error import SetupError
 from wardian.server.node.world_readable import first_obstacle
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from wardian.server.node.accounts import Accounts
 
@@ -100,7 +100,7 @@ def _ensure(path: Path, mode: int, uid: int, gid: int, *, parents: bool = False)
 
 
 @contextmanager
-def _opened(directory: Path) -> Iterator[int]:
+def _opened(directory: Path) -> Generator[int]:
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         yield descriptor
