@@ -87,7 +87,7 @@ impl Edge {
         if let Upstream::Sandbox(sandbox, _) = &upstream {
             activity.belongs_to(&sandbox.cut);
         }
-        prepare(&mut head, &routed, caller, change.as_ref())?;
+        prepare(&mut head, &routed, caller, change.as_ref());
         let complete = body.completion();
         let exchanged = exchange(self, &upstream, Request::from_parts(head, body)).await?;
         let Exchanged {
@@ -172,12 +172,7 @@ impl Edge {
 }
 
 /// Turns the head as it came into the head as it goes on: HTTP/1.1, origin form.
-fn prepare(
-    head: &mut request::Parts,
-    routed: &Routed,
-    caller: Caller,
-    change: Option<&Change>,
-) -> Result<(), Refusal> {
+fn prepare(head: &mut request::Parts, routed: &Routed, caller: Caller, change: Option<&Change>) {
     let path = head.uri.path_and_query().cloned();
     head.uri = match path {
         Some(path) => Uri::from(path),
@@ -198,5 +193,4 @@ fn prepare(
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::UPGRADE, change.protocol.clone());
     }
-    Ok(())
 }

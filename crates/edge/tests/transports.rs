@@ -5,7 +5,8 @@ mod support;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request};
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Frame;
 use rustls::pki_types::ServerName;
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,9 +79,12 @@ fn http2_carries_trailers() {
         assert_eq!(collected.trailers().unwrap()["x-sum"], "42");
         let mut trailing = HeaderMap::new();
         trailing.insert("x-sum", "7".parse().unwrap());
-        let body =
-            Full::new(Bytes::from_static(b"abc")).with_trailers(async move { Some(Ok(trailing)) });
-        let body = body.map_err(|never| match never {}).boxed();
+        let frames = [
+            Frame::data(Bytes::from_static(b"abc")),
+            Frame::trailers(trailing),
+        ];
+        let frames = futures_util::stream::iter(frames.map(Ok));
+        let body = BodyExt::boxed(StreamBody::new(frames));
         let request = Request::post(format!("{address}/count"))
             .header("trailer", "x-sum")
             .body(body)

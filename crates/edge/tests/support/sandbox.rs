@@ -179,8 +179,12 @@ fn zeros(total: usize) -> Response<Body> {
 fn trailers() -> Response<Body> {
     let mut map = HeaderMap::new();
     map.insert("x-sum", "42".parse().unwrap());
-    let body = Full::new(Bytes::from_static(b"body")).with_trailers(async move { Some(Ok(map)) });
-    let mut response = Response::new(body.map_err(|never| match never {}).boxed());
+    let frames = [
+        Frame::data(Bytes::from_static(b"body")),
+        Frame::trailers(map),
+    ];
+    let frames = futures_util::stream::iter(frames.map(Ok));
+    let mut response = Response::new(BodyExt::boxed(StreamBody::new(frames)));
     response
         .headers_mut()
         .insert("trailer", "x-sum".parse().unwrap());
