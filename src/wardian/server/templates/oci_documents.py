@@ -17,7 +17,7 @@ DOCKER: Final = "application/vnd.docker.distribution.manifest"
 INDEX_TYPES: Final = (f"{OCI}.index.v1+json", f"{DOCKER}.list.v2+json")
 MANIFEST_TYPES: Final = (f"{OCI}.manifest.v1+json", f"{DOCKER}.v2+json")
 
-Digest = Annotated[str, Meta(pattern=r"^sha256:[0-9a-f]{64}\z")]
+Digest = Annotated[str, Meta(pattern=r"^sha256:[0-9a-f]{64}$(?!\n)")]
 Size = Annotated[int, Meta(ge=0, le=1 << 50)]
 
 Document = TypeVar("Document")
