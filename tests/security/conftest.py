@@ -5,19 +5,34 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from server_fixture import StartNode
 
 from wardian import Sandbox
+from wardian.server.node.temporary import TemporaryNode
 
 from .network import World
 from .network import world as make_world
 from .recorder import FOREIGN, OWN, Recorder, recording
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def world() -> Iterator[World]:
     """The node's network and the double that would see whatever left it."""
     with make_world() as made:
         yield made
+
+
+@pytest.fixture(scope="package")
+def node(start_node: StartNode, world: World) -> Iterator[TemporaryNode]:
+    """The node under attack. This thread, too, lives in its network until the last test is over."""
+    with (
+        world.node.entered(),
+        start_node() as started,
+        pytest.MonkeyPatch.context() as environment,
+    ):
+        environment.setenv("WARDIAN_URL", started.url)
+        environment.setenv("WARDIAN_API_KEY", started.api_key)
+        yield started
 
 
 @pytest.fixture(scope="module")

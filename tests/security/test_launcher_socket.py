@@ -28,7 +28,7 @@ def _as_user(node: Any, uid: int, gid: int, steps: list[dict[str, Any]]) -> list
     """What a process of that user gets out of the socket."""
     who = [f"--reuid={uid}", f"--regid={gid}", "--clear-groups", "--inh-caps=-all"]
     done = subprocess.run(
-        ["setpriv", *who, "/usr/bin/python3", "-c", _PEER, node.launcher_socket],
+        ["setpriv", *who, "/usr/bin/python3", "-c", _PEER, str(node.launcher_socket)],
         input=json.dumps(steps), capture_output=True, text=True, timeout=100, cwd="/", env={},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -166,7 +166,7 @@ def connect(node: Any) -> Iterator[Any]:
     def make() -> socket.socket:
         stream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         stream.settimeout(10)
-        stream.connect(node.launcher_socket)
+        stream.connect(str(node.launcher_socket))
         opened.append(stream)
         return stream
 
