@@ -13,7 +13,7 @@ from wardian.server.sandboxes.lifecycle import Lifecycle
 from wardian.server.sandboxes.records import (
     FAILED,
     REASON_NODE_LOST,
-    SandboxRecord,
+    Standing,
     State,
     now_ms,
     recorded_reason,
@@ -87,7 +87,7 @@ class Reconciler:
         """
         with self._changes.observe() as touched:
             statuses = {status.sandbox: status for status in await self._launcher.list()}
-            records = {record.id: record for record in await self._store.live()}
+            records = {record.id: record for record in await self._store.standings()}
             untouched = (statuses.keys() | records.keys()) - touched
         async with asyncio.TaskGroup() as mending:
             for sandbox in untouched:
@@ -96,7 +96,7 @@ class Reconciler:
                 )
 
     async def _guarded(
-        self, sandbox: str, status: SandboxStatus | None, record: SandboxRecord | None
+        self, sandbox: str, status: SandboxStatus | None, record: Standing | None
     ) -> None:
         async with self._turns:
             try:
@@ -106,7 +106,7 @@ class Reconciler:
                 log.exception("mending failed, trying again", extra={"sandbox": sandbox})
 
     async def _mend(
-        self, sandbox: str, status: SandboxStatus | None, record: SandboxRecord | None
+        self, sandbox: str, status: SandboxStatus | None, record: Standing | None
     ) -> None:
         if record is None:
             log.warning("killing a sandbox without a live record", extra={"sandbox": sandbox})

@@ -87,6 +87,15 @@ class SandboxRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """As much of a record as is compared with the kernel: cheap to read for all at once."""
+
+    id: str
+    state: State
+    ending: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class NewSandbox:
     """What a caller wants; ``timeout`` in seconds, ``None``: never expires."""
 

@@ -19,7 +19,7 @@ from sqlalchemy import (
 
 from wardian.server.errors import NameTaken
 from wardian.server.node.protocol import Usage
-from wardian.server.sandboxes.records import Idempotency, SandboxRecord, State
+from wardian.server.sandboxes.records import Idempotency, SandboxRecord, Standing, State
 from wardian.server.store import idempotency, tables
 from wardian.server.store.database import Database
 from wardian.server.store.pages import Filter, Page, Position, statement
@@ -36,6 +36,7 @@ _by_name = select(_table).where(
     _table.c.tenant == bindparam("of_tenant"), _table.c.name == bindparam("of_name"), _is_live
 )
 _live = select(_table).where(_is_live).order_by(_table.c.id)
+_standings = select(_table.c.id, _table.c.state, _table.c.ending).where(_is_live)
 _count = select(_table.c.state, func.count()).where(_is_live).group_by(_table.c.state)
 _insert = insert(_table)
 _insert_label = insert(_labels)
@@ -134,6 +135,15 @@ class SandboxStore:
 
         def work(connection: Connection) -> list[SandboxRecord]:
             return [from_row(row, self._sealer) for row in connection.execute(_live)]
+
+        return await self._database.run(work)
+
+    async def standings(self) -> list[Standing]:
+        """Where all sandboxes that have not ended stand, of all tenants."""
+
+        def work(connection: Connection) -> list[Standing]:
+            rows = connection.execute(_standings)
+            return [Standing(id, State(state), ending) for id, state, ending in rows]
 
         return await self._database.run(work)
 
