@@ -23,7 +23,7 @@ const CONNECT_TIME: Duration = Duration::from_secs(5);
 /// Sockets asked for at once: one to use, the others for the next connections.
 const BATCH: u32 = 4;
 /// What one read takes at most, in bytes.
-pub(crate) const BUFFER: usize = 512 * 1024;
+pub(crate) const BUFFER: usize = 256 * 1024;
 /// The most header lines of an answer.
 const MAX_ANSWER_HEADERS: usize = 100;
 
