@@ -17,7 +17,8 @@ import msgspec
 from node_peers.edge import FakeEdge
 from node_peers.launcher import FakeLauncher
 from wardian.server.configuration import Binaries, Configuration, Pool
-from wardian.server.services import Services
+from wardian.server.services import Services, open_database
+from wardian.server.store.templates import TemplateStore
 from wardian.server.templates.model import Template
 
 
@@ -79,10 +80,7 @@ def base_template(name: str = "base") -> Template:
 
 async def template(services: Services, name: str) -> None:
     """Stores a template past the catalog, whose layers the launcher is said to have."""
-    from wardian.server.store.database import SqliteDatabase
-    from wardian.server.store.templates import TemplateStore
-
-    database = await SqliteDatabase.open(services.configuration.control_home / "wardian.db")
+    database = await open_database(services.configuration)
     await TemplateStore(database).put(base_template(name))
     await database.close()
 

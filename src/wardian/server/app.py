@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 def build(services: Services) -> Starlette:
     """The application that serves ``services``."""
-    return Starlette(
+    application = Starlette(
         routes=native.routes(services),
         middleware=[Middleware(RequestLog)],
         exception_handlers={
@@ -33,6 +33,9 @@ def build(services: Services) -> Starlette:
             ClientDisconnect: _client_gone,
         },
     )
+    # One address for each thing; a redirect would name a host the caller may not reach.
+    application.router.redirect_slashes = False
+    return application
 
 
 class RequestLog:

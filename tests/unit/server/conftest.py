@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
@@ -16,6 +17,7 @@ from node_peers.launcher import FakeLauncher
 from node_peers.node import Node, configuration_for, template
 
 from wardian.server import app, services, sockets
+from wardian.server.configuration import Configuration
 from wardian.server.store.database import Database, SqliteDatabase
 from wardian.server.store.postgres import PostgresDatabase
 from wardian.server.store.sandboxes import SandboxStore
@@ -54,8 +56,25 @@ def sandboxes(database: Database) -> SandboxStore:
 
 @pytest_asyncio.fixture
 async def node(tmp_path: Path) -> AsyncIterator[Node]:
-    """A running control plane with launcher and edge, and the template ``base``."""
+    """A running control plane on SQLite."""
+    async with running_node(configuration_for(tmp_path)) as running:
+        yield running
+
+
+@pytest_asyncio.fixture
+async def postgres_node(tmp_path: Path, postgres_socket: Path) -> AsyncIterator[Node]:
+    """The same on PostgreSQL."""
     configuration = configuration_for(tmp_path)
+    async with postgres.empty_database(postgres_socket) as url:
+        plain = url.replace("+asyncpg", "")
+        (configuration.control_home / "database-url").write_text(plain + "\n")
+        async with running_node(configuration) as running:
+            yield running
+
+
+@asynccontextmanager
+async def running_node(configuration: Configuration) -> AsyncGenerator[Node]:
+    """A control plane with launcher and edge, and the template ``base``."""
     (configuration.control_home / "first-key.sha256").write_text(
         hashlib.sha256(KEY.encode()).hexdigest()
     )

@@ -284,3 +284,40 @@ async def test_what_is_not_there_is_not_found(node: Node) -> None:
             response = await node.client.request(method, f"/v1/sandboxes/{reference}")
             assert response.status_code == 404, reference
             assert response.json()["error"]["code"] == "sandbox_not_found"
+
+
+async def test_a_repeat_finds_its_sandbox_also_when_the_template_is_gone(node: Node) -> None:
+    headers = {"Idempotency-Key": "once"}
+    made = await create(node, headers)
+    await node.client.delete(f"/v1/sandboxes/{made['id']}")
+    assert (await node.client.delete("/v1/templates/base")).status_code == 204
+    assert (await node.client.post("/v1/sandboxes", json={})).status_code == 404
+    assert (await create(node, headers))["id"] == made["id"]
+
+
+async def test_the_whole_life_on_postgresql(postgres_node: Node) -> None:
+    node = postgres_node
+    async with asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(create(node, name=f"n{number}", labels={"k": "v"}))
+            for number in range(30)
+        ]
+    ids = {task.result()["id"] for task in tasks}
+    assert ids == set(node.launcher.sandboxes) == set(node.edge.routes)
+    taken = await node.client.post("/v1/sandboxes", json={"name": "n1"})
+    assert taken.status_code == 409
+    page = await node.client.get("/v1/sandboxes", params={"label": "k=v", "limit": 20})
+    following = {"label": "k=v", "cursor": page.json()["next_cursor"]}
+    rest = await node.client.get("/v1/sandboxes", params=following)
+    seen = page.json()["sandboxes"] + rest.json()["sandboxes"]
+    assert len(seen) == 30 and {sandbox["id"] for sandbox in seen} == ids
+    headers = {"Idempotency-Key": "once"}
+    async with asyncio.TaskGroup() as group:
+        same = [group.create_task(create(node, headers)) for _ in range(5)]
+    assert len({task.result()["id"] for task in same}) == 1
+    for number in range(30):
+        ended = await node.client.delete(f"/v1/sandboxes/n{number}")
+        assert ended.json()["reason"] == "killed"
+    await node.services.reconciler.reconcile()
+    assert list(node.launcher.sandboxes) == [same[0].result()["id"]]
+    assert not (node.configuration.control_home / "wardian.db").exists()

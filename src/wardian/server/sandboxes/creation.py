@@ -80,14 +80,16 @@ class Creation:
         if wanted.isolation not in ISOLATION_CLASSES:
             raise ClassUnsupported(wanted.isolation, ISOLATION_CLASSES)
         for _ in range(_ATTEMPTS):
+            # First of all: what it was made from may be gone by now.
+            known = idempotency and await self._store.made_under(tenant, idempotency)
+            if known and (earlier := await self._settled(known)):
+                return earlier
             template = await self._templates.get(wanted.template)
             record = _draft(tenant, wanted, template)
             made = await self._make(record, template, idempotency)
             if isinstance(made, SandboxRecord):
                 return made
-            earlier = await self._settled(made)
-            if earlier is not None:
-                return earlier
+            # The same call came in between; the next turn waits for it.
         raise Unavailable("the call this one repeats keeps failing", "use a new Idempotency-Key")
 
     async def _make(

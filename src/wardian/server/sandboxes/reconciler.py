@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import aclosing
 
 from wardian.server.errors import WardianError
-from wardian.server.node.launcher import LauncherClient, Watching, WatchLost
+from wardian.server.node.launcher import LauncherClient, Watching
 from wardian.server.node.protocol import Ended, EndedEvent, Frozen, SandboxStatus
 from wardian.server.sandboxes.changes import Changes
 from wardian.server.sandboxes.lifecycle import Lifecycle
@@ -65,19 +66,15 @@ class Reconciler:
 
     async def follow(self) -> None:
         """Follows the launcher's events until cancelled."""
-        async with asyncio.TaskGroup() as endings:
-            events = self._launcher.watch()
+        async with (
+            asyncio.TaskGroup() as endings,
+            aclosing(self._launcher.watch()) as events,
+        ):
             async for event in events:
-                if isinstance(event, Watching):
-                    log.info("launcher is there")
-                    self.launcher_watched = True
-                    self._wanted.set()
-                elif isinstance(event, WatchLost):
-                    if self.launcher_watched:
-                        log.warning("launcher is gone")
-                    self.launcher_watched = False
-                else:
+                if isinstance(event, EndedEvent):
                     endings.create_task(self._take(event))
+                else:
+                    self._note_presence(isinstance(event, Watching))
 
     async def reconcile(self) -> None:
         """Compares once and mends.
@@ -126,6 +123,15 @@ class Reconciler:
             actual = State.PAUSED if isinstance(status.state, Frozen) else State.RUNNING
             if record.state is not actual:
                 await self._lifecycle.note_state(sandbox, actual)
+
+    def _note_presence(self, there: bool) -> None:
+        if there:
+            log.info("launcher is there")
+            # What happened while nobody watched was not told.
+            self._wanted.set()
+        elif self.launcher_watched:
+            log.warning("launcher is gone")
+        self.launcher_watched = there
 
     async def _take(self, event: EndedEvent) -> None:
         try:

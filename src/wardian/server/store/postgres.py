@@ -8,6 +8,7 @@ from typing import TypeVar
 from sqlalchemy import Connection, exc
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from wardian.server.configuration import ConfigurationError
 from wardian.server.store import migrations
 from wardian.server.store.database import unavailable
 
@@ -18,7 +19,13 @@ class PostgresDatabase:
     """PostgreSQL through asyncpg."""
 
     def __init__(self, url: str) -> None:
-        self._engine = create_async_engine(url, pool_size=10, max_overflow=0, pool_pre_ping=True)
+        try:
+            self._engine = create_async_engine(
+                url, pool_size=10, max_overflow=0, pool_pre_ping=True
+            )
+        except (exc.ArgumentError, ValueError) as error:
+            # Without the cause: the URL may hold a password.
+            raise ConfigurationError("control/database-url is not a PostgreSQL URL") from error
 
     @classmethod
     async def open(cls, url: str) -> PostgresDatabase:

@@ -93,6 +93,16 @@ class SandboxStore:
 
         return await self._looking_twice(work)
 
+    async def made_under(self, tenant: str, wanted: Idempotency) -> str | None:
+        """The id of the sandbox an Idempotency-Key stands for, or ``None``.
+
+        Raises:
+            IdempotencyMismatch: the key came before with another body.
+        """
+        return await self._database.run(
+            lambda connection: idempotency.recall(connection, tenant, wanted)
+        )
+
     async def by_id(self, sandbox: str) -> SandboxRecord | None:
         """The record of this id, whoever's it is."""
 
