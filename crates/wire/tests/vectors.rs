@@ -1,5 +1,7 @@
 //! The examples both languages read: what one side writes, the other must read as the same.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // A test that cannot read its examples must fail.
+
 use serde::{de::DeserializeOwned, Serialize};
 use serde_json::Value as Json;
 use wardian_wire::{edge, launcher};
