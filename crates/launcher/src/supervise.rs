@@ -108,21 +108,36 @@ fn control_plane(node: &Node) -> Command {
 fn edge(node: &Node, listener: &TcpListener) -> io::Result<Command> {
     let mut command = Command::new(&node.binaries.edge);
     command.arg("--domain").arg(&node.domain);
-    command.arg("--api-socket").arg(node.run.join("control/api.sock"));
-    command.arg("--control-socket").arg(node.run.join("control/edge.sock"));
-    command.arg("--launcher-socket").arg(node.run.join("launcher.sock"));
+    command
+        .arg("--api-socket")
+        .arg(node.run.join("control/api.sock"));
+    command
+        .arg("--control-socket")
+        .arg(node.run.join("control/edge.sock"));
+    command
+        .arg("--launcher-socket")
+        .arg(node.run.join("launcher.sock"));
     if let Some(tls) = &node.tls {
         command.arg("--tls-certificate").arg(&tls.certificate);
         command.arg("--tls-key").arg(&tls.key);
     }
     let listener: OwnedFd = listener.try_clone()?.into();
-    command.uid(node.edge_uid).gid(node.gid).current_dir("/").stdin(Stdio::from(listener));
+    command
+        .uid(node.edge_uid)
+        .gid(node.gid)
+        .current_dir("/")
+        .stdin(Stdio::from(listener));
     Ok(command)
 }
 
 fn launcher(node: &Node, config: &Path) -> Command {
     let mut command = Command::new(&node.binaries.launcher);
-    command.arg("serve").arg("--config").arg(config).current_dir("/").stdin(Stdio::null());
+    command
+        .arg("serve")
+        .arg("--config")
+        .arg(config)
+        .current_dir("/")
+        .stdin(Stdio::null());
     command
 }
 
@@ -140,7 +155,14 @@ struct Part {
 impl Part {
     fn new(name: &'static str, patience: Duration) -> Self {
         let now = Instant::now();
-        Self { name, patience, child: None, started: now, delay: FIRST_DELAY, start_at: now }
+        Self {
+            name,
+            patience,
+            child: None,
+            started: now,
+            delay: FIRST_DELAY,
+            start_at: now,
+        }
     }
 
     /// When it must be started, if it is not running.
@@ -184,7 +206,10 @@ impl Part {
     }
 
     fn signal(&self, signal: Signal) {
-        let pid = self.child.as_ref().and_then(|c| Pid::from_raw(c.id().cast_signed()));
+        let pid = self
+            .child
+            .as_ref()
+            .and_then(|c| Pid::from_raw(c.id().cast_signed()));
         if let Some(Err(error)) = pid.map(|pid| kill_process(pid, signal)) {
             tracing::warn!(part = self.name, %error, "can't be signalled");
         }
@@ -216,7 +241,11 @@ impl Part {
 /// Starts `command` so that it dies with this process, and not by a Ctrl-C that is meant for it.
 fn start(mut command: Command) -> io::Result<Child> {
     command.env_clear().process_group(0);
-    command.envs(ENVIRONMENT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+    command.envs(
+        ENVIRONMENT
+            .iter()
+            .filter_map(|name| Some((name, std::env::var_os(name)?))),
+    );
     let parent = rustix::process::getpid();
     // SAFETY: the closure runs between fork and exec and makes two system calls only; it neither
     // allocates nor takes a lock. It runs after the uid was changed, which would clear the signal.
@@ -255,7 +284,11 @@ impl Signals {
         for signal in [SIGCHLD, SIGTERM, SIGINT, SIGHUP] {
             signal_hook::low_level::pipe::register(signal, wake.try_clone()?)?;
         }
-        Ok(Self { woken, stop, reload })
+        Ok(Self {
+            woken,
+            stop,
+            reload,
+        })
     }
 
     /// Waits for a signal, at most until `deadline`.
@@ -263,7 +296,10 @@ impl Signals {
         let timeout = deadline
             .map(|at| at.saturating_duration_since(Instant::now()) + Duration::from_millis(1))
             .and_then(|left| left.try_into().ok());
-        match poll(&mut [PollFd::new(&self.woken, PollFlags::IN)], timeout.as_ref()) {
+        match poll(
+            &mut [PollFd::new(&self.woken, PollFlags::IN)],
+            timeout.as_ref(),
+        ) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }

@@ -1,0 +1,10 @@
+//! Sandboxes from birth to removal.
+
+pub(crate) mod create;
+pub(crate) mod end;
+pub(crate) mod record;
+pub(crate) mod recover;
+pub(crate) mod registry;
+pub(crate) mod wires;
+
+pub(crate) use registry::Registry;

@@ -1,0 +1,281 @@
+//! Every sandbox the launcher knows, and what may be asked about it.
+
+use super::record::{Place, Records};
+use super::wires::Wires;
+use crate::cgroup::Groups;
+use crate::death_watch::DeathWatch;
+use crate::disk::Pool;
+use crate::failure::{failure, from_kernel};
+use crate::kernel::{Kernel, Process};
+use crate::parked::pool::ParkedPool;
+use crate::slots::Slots;
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::sync::mpsc::{sync_channel, Receiver, SyncSender, TrySendError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use wardian_wire::launcher::{
+    EndReason, Event, Failure, FailureCode, LayerId, SandboxState, SandboxStatus, Usage,
+};
+use wardian_wire::SandboxId;
+
+/// Events a watcher may be behind before it is dropped.
+const EVENTS_WAITING: usize = 4096;
+
+/// The parts that a sandbox is made of.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) kernel: Arc<dyn Kernel>,
+    pub(crate) groups: Groups,
+    pub(crate) disks: Arc<Pool>,
+    pub(crate) slots: Arc<Slots>,
+    pub(crate) parked: Arc<ParkedPool>,
+    pub(crate) wires: Wires,
+    pub(crate) records: Records,
+    /// Of this boot of the machine.
+    pub(crate) boot_id: String,
+    /// `major:minor` of the pool's disk, or why there is none.
+    pub(crate) io_device: Result<String, String>,
+}
+
+/// All sandboxes.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    pub(super) parts: Parts,
+    sandboxes: Mutex<BTreeMap<SandboxId, Arc<Sandbox>>>,
+    watchers: Mutex<Vec<SyncSender<Event>>>,
+    pub(super) deaths: Option<Arc<DeathWatch>>,
+}
+
+/// One sandbox.
+#[derive(Debug)]
+pub(crate) struct Sandbox {
+    pub(super) id: SandboxId,
+    pub(super) layers: Vec<LayerId>,
+    /// Held by whoever changes it: create, kill, freeze and the end by itself exclude each other.
+    pub(super) operation: Mutex<()>,
+    state: Mutex<State>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum State {
+    Making,
+    Running(Place, Arc<Process>),
+    Ended { reason: EndReason, usage: Usage },
+    Gone,
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Sandbox {
+    pub(super) fn new(id: SandboxId, layers: Vec<LayerId>, state: State) -> Self {
+        Self {
+            id,
+            layers,
+            operation: Mutex::default(),
+            state: Mutex::new(state),
+        }
+    }
+
+    pub(super) fn state(&self) -> State {
+        lock(&self.state).clone()
+    }
+
+    pub(super) fn set_state(&self, state: State) {
+        *lock(&self.state) = state;
+    }
+}
+
+impl Registry {
+    /// A registry of nothing; see `recover`.
+    pub(crate) fn new(parts: Parts, deaths: Option<Arc<DeathWatch>>) -> Self {
+        Self {
+            parts,
+            sandboxes: Mutex::default(),
+            watchers: Mutex::default(),
+            deaths,
+        }
+    }
+
+    pub(crate) fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
+    /// Notices the end of sandboxes, for ever.
+    ///
+    /// # Errors
+    /// Those of waiting.
+    pub(crate) fn watch_deaths(self: &Arc<Self>) -> crate::kernel::Result<()> {
+        match &self.deaths {
+            Some(deaths) => deaths.run(self),
+            None => Ok(()),
+        }
+    }
+
+    /// Adds a sandbox, unless one of its id is there.
+    pub(super) fn add(&self, sandbox: &Arc<Sandbox>) -> Result<(), Failure> {
+        let mut all = lock(&self.sandboxes);
+        if all.contains_key(&sandbox.id) {
+            let message = format!("sandbox {} is there already", sandbox.id);
+            return Err(failure(FailureCode::AlreadyExists, message));
+        }
+        all.insert(sandbox.id.clone(), Arc::clone(sandbox));
+        Ok(())
+    }
+
+    pub(super) fn forget(&self, sandbox: &Sandbox) {
+        sandbox.set_state(State::Gone);
+        lock(&self.sandboxes).remove(&sandbox.id);
+    }
+
+    pub(super) fn find(&self, id: &SandboxId) -> Option<Arc<Sandbox>> {
+        lock(&self.sandboxes).get(id).cloned()
+    }
+
+    pub(super) fn running_places(&self) -> Vec<(SandboxId, Place)> {
+        let all = lock(&self.sandboxes);
+        let running = all.values().filter_map(|sandbox| match sandbox.state() {
+            State::Running(place, _) => Some((sandbox.id.clone(), place)),
+            _ => None,
+        });
+        running.collect()
+    }
+
+    /// Whether no sandbox is known.
+    pub(crate) fn is_empty(&self) -> bool {
+        lock(&self.sandboxes).is_empty()
+    }
+
+    /// Runs `action` if no sandbox uses `layer`; none can begin to while it runs.
+    ///
+    /// # Errors
+    /// `in_use`, or that of `action`.
+    pub(crate) fn while_unused<T>(
+        &self,
+        layer: &LayerId,
+        action: impl FnOnce() -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let all = lock(&self.sandboxes);
+        if let Some(user) = all.values().find(|s| s.layers.contains(layer)) {
+            let message = format!("layer {} is used by sandbox {}", layer.as_str(), user.id);
+            return Err(failure(FailureCode::InUse, message));
+        }
+        action()
+    }
+
+    pub(super) fn running(&self, id: &SandboxId) -> Result<(Place, Arc<Process>), Failure> {
+        match self.find(id).map(|sandbox| sandbox.state()) {
+            Some(State::Running(place, process)) => Ok((place, process)),
+            _ => Err(failure(
+                FailureCode::NotFound,
+                format!("no sandbox {id} is running"),
+            )),
+        }
+    }
+
+    /// All sandboxes that are not just being made.
+    ///
+    /// # Errors
+    /// Those of asking the kernel whether they are frozen.
+    pub(crate) fn list(&self) -> Result<Vec<SandboxStatus>, Failure> {
+        let all: Vec<Arc<Sandbox>> = lock(&self.sandboxes).values().cloned().collect();
+        let mut statuses = Vec::with_capacity(all.len());
+        for sandbox in all {
+            let (state, pid) = match sandbox.state() {
+                State::Making | State::Gone => continue,
+                State::Ended { reason, .. } => (SandboxState::Ended { reason }, 0),
+                State::Running(place, process) => {
+                    let state = match self.parts.groups.is_frozen(place.slot) {
+                        Ok(true) => SandboxState::Frozen,
+                        Ok(false) => SandboxState::Running,
+                        // Its groups go while it ends.
+                        Err(_) if !matches!(sandbox.state(), State::Running(..)) => continue,
+                        Err(error) => return Err(from_kernel(&error)),
+                    };
+                    (state, process.pid)
+                }
+            };
+            let sandbox = sandbox.id.clone();
+            statuses.push(SandboxStatus {
+                sandbox,
+                state,
+                pid,
+            });
+        }
+        Ok(statuses)
+    }
+
+    /// What a running sandbox uses.
+    ///
+    /// # Errors
+    /// `not_found`, or those of the calls.
+    pub(crate) fn usage(&self, id: &SandboxId) -> Result<Usage, Failure> {
+        let (place, _) = self.running(id)?;
+        self.read_usage(id, place.slot)
+    }
+
+    pub(super) fn read_usage(&self, id: &SandboxId, slot: u32) -> Result<Usage, Failure> {
+        let mut usage = self.parts.groups.usage(slot).map_err(|e| from_kernel(&e))?;
+        usage.disk_bytes = self.parts.disks.usage(id).map_err(|e| from_kernel(&e))?;
+        Ok(usage)
+    }
+
+    /// Stops all processes of a running sandbox.
+    ///
+    /// # Errors
+    /// `not_found`, or those of the calls; then they go on.
+    pub(crate) fn freeze(&self, id: &SandboxId) -> Result<(), Failure> {
+        self.with_running(id, |slot| self.parts.groups.freeze(slot))
+    }
+
+    /// Lets them go on.
+    ///
+    /// # Errors
+    /// `not_found`, or those of the calls.
+    pub(crate) fn thaw(&self, id: &SandboxId) -> Result<(), Failure> {
+        self.with_running(id, |slot| self.parts.groups.thaw(slot))
+    }
+
+    fn with_running(
+        &self,
+        id: &SandboxId,
+        action: impl FnOnce(u32) -> crate::kernel::Result<()>,
+    ) -> Result<(), Failure> {
+        let sandbox = self.find(id);
+        let _operation = sandbox.as_ref().map(|sandbox| lock(&sandbox.operation));
+        let (place, _) = self.running(id)?;
+        action(place.slot).map_err(|e| from_kernel(&e))
+    }
+
+    /// Sockets in the edge namespace of a running sandbox.
+    ///
+    /// # Errors
+    /// `not_found`, or those of the calls.
+    pub(crate) fn sockets(&self, id: &SandboxId, count: u32) -> Result<Vec<OwnedFd>, Failure> {
+        self.running(id)?;
+        self.parts
+            .wires
+            .sockets(id, count)
+            .map_err(|e| from_kernel(&e))
+    }
+
+    /// Events from now on.
+    pub(crate) fn watch(&self) -> Receiver<Event> {
+        let (sender, receiver) = sync_channel(EVENTS_WAITING);
+        lock(&self.watchers).push(sender);
+        receiver
+    }
+
+    /// Tells all watchers; one that is too far behind loses its connection and must list anew.
+    pub(super) fn announce(&self, event: &Event) {
+        lock(&self.watchers).retain(|watcher| match watcher.try_send(event.clone()) {
+            Ok(()) => true,
+            Err(TrySendError::Full(_)) => {
+                tracing::warn!("a watcher is too slow and is dropped");
+                false
+            }
+            Err(TrySendError::Disconnected(_)) => false,
+        });
+    }
+}

@@ -1,0 +1,89 @@
+//! Edge namespaces by name: `wires/<sandbox>`, so that they outlive the launcher.
+
+use crate::kernel::{Kernel, KernelError, Result};
+use rustix::io::Errno;
+use rustix::net::{socket_with, AddressFamily, SocketFlags, SocketType};
+use std::fs::File;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use wardian_wire::SandboxId;
+
+/// The directory of wires.
+#[derive(Clone, Debug)]
+pub(crate) struct Wires {
+    kernel: Arc<dyn Kernel>,
+    directory: PathBuf,
+}
+
+impl Wires {
+    pub(crate) fn new(kernel: Arc<dyn Kernel>, directory: PathBuf) -> Self {
+        Self { kernel, directory }
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    fn path(&self, sandbox: &SandboxId) -> PathBuf {
+        self.directory.join(sandbox.as_str())
+    }
+
+    /// Keeps an edge namespace under the name of its sandbox.
+    ///
+    /// # Errors
+    /// Those of the calls.
+    pub(crate) fn keep(&self, sandbox: &SandboxId, namespace: BorrowedFd<'_>) -> Result<()> {
+        self.kernel.bind_namespace(namespace, &self.path(sandbox))
+    }
+
+    /// Gives it up; that there is none is no error.
+    ///
+    /// # Errors
+    /// Those of the calls.
+    pub(crate) fn release(&self, sandbox: &SandboxId) -> Result<()> {
+        self.kernel.unbind_namespace(&self.path(sandbox))
+    }
+
+    /// Gives up all whose name `keep` denies.
+    ///
+    /// # Errors
+    /// Those of the calls.
+    pub(crate) fn release_others(&self, keep: impl Fn(&str) -> bool) -> Result<()> {
+        for name in self.kernel.list(&self.directory)? {
+            if !keep(&name) {
+                self.kernel.unbind_namespace(&self.directory.join(name))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes `count` TCP sockets in the edge namespace of `sandbox`.
+    ///
+    /// # Errors
+    /// Those of the calls.
+    pub(crate) fn sockets(&self, sandbox: &SandboxId, count: u32) -> Result<Vec<OwnedFd>> {
+        let path = self.path(sandbox);
+        let failed = |call, errno| KernelError::new(call, path.display().to_string(), errno);
+        let namespace = File::open(&path)
+            .map_err(|e| failed("open", Errno::from_io_error(&e).unwrap_or(Errno::IO)))?;
+        let work = || {
+            crate::kernel::raw::enter_network(&namespace).map_err(|e| failed("setns to", e))?;
+            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+            (0..count)
+                .map(|_| socket_with(AddressFamily::INET, SocketType::STREAM, flags, None))
+                .collect::<std::result::Result<Vec<_>, _>>()
+                .map_err(|e| failed("socket in", e))
+        };
+        // A thread of its own: it ends in that namespace, and no other request may start there.
+        std::thread::scope(|scope| {
+            let builder = std::thread::Builder::new().stack_size(64 * 1024);
+            let thread = builder
+                .spawn_scoped(scope, work)
+                .map_err(|_| failed("start thread for", Errno::AGAIN))?;
+            thread
+                .join()
+                .unwrap_or_else(|_| Err(failed("socket in", Errno::IO)))
+        })
+    }
+}
