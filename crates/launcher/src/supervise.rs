@@ -38,7 +38,7 @@ const ENVIRONMENT: &[&str] = &[
 
 /// Why a node could not be supervised.
 #[derive(Debug, thiserror::Error)]
-pub enum SuperviseError {
+pub(crate) enum SuperviseError {
     #[error("{path}: {source}")]
     Configuration { path: String, source: io::Error },
     #[error("listen on {address}: {source}")]
@@ -52,7 +52,7 @@ pub enum SuperviseError {
 /// # Errors
 /// [`SuperviseError`] if the configuration can't be read or the listener can't be bound; a part
 /// that can't be started is tried again, not an error.
-pub fn run(config: &Path) -> Result<(), SuperviseError> {
+pub(crate) fn run(config: &Path) -> Result<(), SuperviseError> {
     let node = read_node(config)?;
     let listener = TcpListener::bind(&node.listen).map_err(|source| SuperviseError::Listen {
         address: node.listen.clone(),
