@@ -85,9 +85,14 @@ def _mmdebstrap(
         "--dpkgopt=path-exclude=/usr/share/locale/*",
         *(f"--aptopt={setting}" for setting in host_apt_settings()),
     ]
+    # Of the hooks, "extract" runs this one only.
+    hook = "extract" if recipe.variant == "extract" else "customize"
+    if hook == "extract":
+        # Its script may take away what cleaning up would ask.
+        command.append("--skip=cleanup")
     if recipe.script is not None:
-        command.append(f"--customize-hook={recipe.script}")
-    command += [f"--customize-hook={_neutral_hook(workspace)}", recipe.suite, str(target)]
+        command.append(f"--{hook}-hook={recipe.script}")
+    command += [f"--{hook}-hook={_neutral_hook(workspace)}", recipe.suite, str(target)]
     # No host is named unless the operator names one: mmdebstrap knows the suite's own mirrors.
     command += os.environ.get("WARDIAN_DEBIAN_MIRROR", "").split()
     tail: list[str] = []
