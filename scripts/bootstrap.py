@@ -123,7 +123,7 @@ def requirements(dev: bool) -> list[str]:
 def pip(venv: Path, *arguments: str) -> None:
     """Runs the environment's pip; its output only if it fails."""
     command = [str(venv / "bin/python"), "-m", "pip", "install", "--quiet",
-               "--disable-pip-version-check", "--no-compile", *arguments]  # fmt: skip
+               "--disable-pip-version-check", *arguments]  # fmt: skip
     environment = {**os.environ, "WARDIAN_SKIP_BINARIES": "1"}
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if result.returncode != 0:
@@ -160,6 +160,11 @@ def ensure(venv: Path, dev: bool) -> None:
         how = ["--editable"] if readable else ["--force-reinstall"]
         pip(venv, "--no-deps", "--no-build-isolation", *how, str(ROOT))
         package.write_text(state)
+    if readable:
+        # The control plane's user may not write beside the sources: without this it would compile
+        # them at each start.
+        compile_all = [str(venv / "bin/python"), "-m", "compileall", "-q", str(ROOT / "src")]
+        subprocess.run(compile_all, check=False)
 
 
 def main() -> None:
