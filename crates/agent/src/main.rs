@@ -18,7 +18,7 @@ mod users;
 
 use agent::Agent;
 use cli::Mode;
-use rustix::process::{setrlimit, Resource, Rlimit, WaitOptions};
+use rustix::process::{setrlimit, DumpableBehavior, Resource, Rlimit, WaitOptions};
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::path::Path;
@@ -38,9 +38,20 @@ const OPEN_FILES: u64 = 65_536;
 
 type Result<T> = std::result::Result<T, String>;
 
+/// Nobody in the sandbox, not even its root, shall trace this process or read its memory, where
+/// the token is. Root there lacks the capability to trace what is not dumpable, and an exec by the
+/// launcher or the agent makes a process dumpable again.
+fn keep_to_oneself() -> Result<()> {
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .map_err(|errno| format!("becoming undumpable: {errno}"))
+}
+
 fn main() -> ExitCode {
     let outcome = match cli::parse(std::env::args_os().skip(1)) {
-        Ok(Mode::Spawner) => return process::spawner::run(),
+        Ok(Mode::Spawner) => match keep_to_oneself() {
+            Ok(()) => return process::spawner::run(),
+            failed => failed,
+        },
         Ok(Mode::Help) => {
             print!("{}", cli::HELP);
             Ok(())
@@ -50,7 +61,7 @@ fn main() -> ExitCode {
             Ok(())
         }
         Ok(Mode::Standalone { listen, boot }) => standalone(listen, boot.as_deref()),
-        Ok(Mode::Sandbox) => sandbox(),
+        Ok(Mode::Sandbox) => keep_to_oneself().and_then(|()| sandbox()),
         Err(error) => Err(format!("{error}\n\n{}", cli::HELP)),
     };
     match outcome {
@@ -72,10 +83,9 @@ fn sandbox() -> Result<()> {
     let listener = StdListener::from(inherited(LISTENER_FD, "the listening socket")?);
     let boot = std::fs::File::from(inherited(BOOT_FD, "the configuration")?);
     let boot = read_boot(boot)?;
-    for fd in [&listener as &dyn rustix::fd::AsFd] {
-        rustix::io::fcntl_setfd(fd.as_fd(), rustix::io::FdFlags::CLOEXEC)
-            .map_err(|e| format!("the listening socket: {e}"))?;
-    }
+    // Descriptors that are inherited have not been marked by anybody.
+    rustix::io::fcntl_setfd(&listener, rustix::io::FdFlags::CLOEXEC)
+        .map_err(|e| format!("the listening socket: {e}"))?;
     identity::write(Path::new("/etc"), &boot.hostname);
     run(listener, boot, false)
 }
