@@ -66,7 +66,7 @@ pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Mode, S
                 listen = Some(parsed.ok_or("--listen needs an address like 127.0.0.1:49983")?);
             }
             Some("--boot") => boot = Some(PathBuf::from(value("--boot")?)),
-            _ => return Err(format!("unknown argument {}", argument.display())),
+            _ => return Err(format!("unknown argument {}", argument.to_string_lossy())),
         }
     }
     match (standalone, listen) {

@@ -91,8 +91,7 @@ fn read_metadata(path: &Path) -> BTreeMap<String, String> {
 /// The names of all attributes of a file that hold metadata.
 pub(crate) fn attributes(path: &Path) -> Vec<Vec<u8>> {
     // Most files have none: ask for the size first, which needs no buffer.
-    let mut none: [u8; 0] = [];
-    match rustix::fs::llistxattr(path, &mut none) {
+    match rustix::fs::llistxattr_query(path) {
         Ok(size) if size > 0 => {}
         _ => return Vec::new(),
     }

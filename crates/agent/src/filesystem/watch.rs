@@ -75,7 +75,7 @@ impl Watch {
             return Err(Failure::new(Code::InvalidArgument, message));
         }
         let kind = rustix::fs::statfs(root).map_err(|e| failure("watching", root, &e.into()))?;
-        if !wish.allow_network_mounts && NETWORK.contains(&kind.f_type.cast_unsigned()) {
+        if !wish.allow_network_mounts && NETWORK.contains(&(kind.f_type as u64)) {
             let message = format!("path {} is on a network mount, whose changes elsewhere cannot be seen; allowNetworkMounts watches it nevertheless", root.display());
             return Err(Failure::new(Code::FailedPrecondition, message));
         }

@@ -121,7 +121,7 @@ async fn tell(feed: &mut Feed, queue: &mpsc::Sender<Bytes>) -> Failure {
             Ok(events) => {
                 for event in events {
                     if queue
-                        .send(encode(WatchMessage::Filesystem(event)))
+                        .send(encode(WatchMessage::Filesystem(Box::new(event))))
                         .await
                         .is_err()
                     {

@@ -152,7 +152,7 @@ pub(crate) enum Report {
 impl Report {
     pub(crate) fn encode(self) -> [u8; REPORT] {
         let (tag, first, second) = match self {
-            Self::Started { pid } => (1, pid.cast_signed(), 0),
+            Self::Started { pid } => (1, pid as i32, 0),
             Self::Failed { stage, errno } => (2, stage as i32, errno),
             Self::Exited { code } => (3, code, 0),
             Self::Signaled {
@@ -171,9 +171,7 @@ impl Report {
         let first = i32::from_le_bytes([a, b, c, d]);
         let second = i32::from_le_bytes([e, f, g, h]);
         match tag {
-            1 => Some(Self::Started {
-                pid: first.cast_unsigned(),
-            }),
+            1 => Some(Self::Started { pid: first as u32 }),
             2 => Some(Self::Failed {
                 stage: Stage::from_number(first),
                 errno: second,
@@ -249,7 +247,7 @@ mod tests {
                 Report::Exited { code: a },
                 Report::Signaled { signal: a, core_dumped: b },
                 Report::Failed { stage: Stage::Cwd, errno: a },
-                Report::Started { pid: a.cast_unsigned() },
+                Report::Started { pid: a as u32 },
             ] {
                 prop_assert_eq!(Report::decode(report.encode()), Some(report));
             }

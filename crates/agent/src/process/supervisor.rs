@@ -32,7 +32,7 @@ pub(crate) fn run(control: OwnedFd, stdio: Vec<OwnedFd>) -> ! {
     let outcome = start(&control, stdio);
     let code = match outcome {
         Ok((child, signals)) => {
-            let pid = child.as_raw_nonzero().get().cast_unsigned();
+            let pid = child.as_raw_nonzero().get() as u32;
             report(&control, Report::Started { pid });
             watch(&control, &signals, child);
             0

@@ -116,7 +116,7 @@ pub struct FilesystemEvent {
 #[serde(rename_all = "lowercase")]
 pub enum WatchMessage {
     Start(Empty),
-    Filesystem(FilesystemEvent),
+    Filesystem(Box<FilesystemEvent>),
     Keepalive(Empty),
 }
 
@@ -179,7 +179,7 @@ mod tests {
             entry: None,
         };
         assert_eq!(
-            serde_json::to_string(&WatchMessage::Filesystem(event)).unwrap(),
+            serde_json::to_string(&WatchMessage::Filesystem(Box::new(event))).unwrap(),
             r#"{"filesystem":{"name":"a/b","type":"EVENT_TYPE_CREATE"}}"#
         );
         assert_eq!(
