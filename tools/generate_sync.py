@@ -18,6 +18,7 @@ BANNER = "# Generated from _async/{name} by tools/generate_sync.py: change it th
 WORDS = {
     "AsyncAgent": "Agent",
     "AsyncClient": "Client",
+    "AsyncCommands": "Commands",
     "AsyncConnection": "Connection",
     "AsyncFiles": "Files",
     "AsyncMessages": "Messages",

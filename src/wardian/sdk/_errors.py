@@ -1,4 +1,4 @@
-"""Every error the SDK raises, and the one place where answers become errors.
+"""Every error the SDK raises.
 
 ::
 
@@ -40,8 +40,6 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-
-import msgspec
 
 if TYPE_CHECKING:
     from ._process import CommandResult
@@ -264,139 +262,3 @@ class DiskFull(FileError):
     """The sandbox's disk is full."""
 
     code = "disk_full"
-
-
-_API_BY_CODE: dict[str, type[ApiError]] = {
-    "sandbox_not_found": SandboxNotFound,
-    "template_not_found": TemplateNotFound,
-    "key_not_found": KeyNotFound,
-    "name_taken": NameTaken,
-    "template_in_use": TemplateInUse,
-    "no_capacity": NoCapacity,
-    "no_space": NoSpace,
-}
-_API_BY_STATUS: dict[int, type[ApiError]] = {
-    400: InvalidRequest,
-    401: AuthenticationError,
-    403: PermissionDenied,
-    404: NotFound,
-    409: Conflict,
-    413: TooLarge,
-    422: Unsupported,
-    500: InternalError,
-    502: Unavailable,
-    503: Unavailable,
-    504: Unavailable,
-}
-_RPC_CODE_BY_STATUS: dict[int, str] = {
-    400: "invalid_argument",
-    401: "unauthenticated",
-    403: "permission_denied",
-    404: "not_found",
-    409: "already_exists",
-    413: "resource_exhausted",
-    429: "resource_exhausted",
-    499: "canceled",
-    500: "internal",
-    501: "unimplemented",
-    502: "unavailable",
-    503: "unavailable",
-    504: "deadline_exceeded",
-    507: "disk_full",
-}
-_MESSAGE_LIMIT = 2000
-
-
-class _NativeError(msgspec.Struct):
-    code: str = "error"
-    message: str = ""
-    hint: str | None = None
-
-
-class _NativeBody(msgspec.Struct):
-    error: _NativeError
-
-
-class _FlatBody(msgspec.Struct):
-    """The shape of Connect, of the agent's REST calls and of the edge's own answers."""
-
-    code: str | int = ""
-    message: str = ""
-    sandboxId: str | None = None
-
-
-def from_api(status: int, body: bytes, what: str) -> ApiError:
-    """The error for a refusal of the control plane.
-
-    Args:
-        status: HTTP status.
-        body: The answer's body, `{"error": {…}}` if the server is in order.
-        what: The call, for an answer that says nothing itself.
-    """
-    try:
-        error = msgspec.json.decode(body, type=_NativeBody).error
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        error = _NativeError(code=f"http_{status}", message=f"{what}: HTTP status {status}")
-    kind = _API_BY_CODE.get(error.code) or _API_BY_STATUS.get(status, ApiError)
-    message = error.message[:_MESSAGE_LIMIT] or f"{what}: {error.code}"
-    return kind(message, status=status, code=error.code, hint=error.hint)
-
-
-def from_agent(status: int, body: bytes, sandbox_id: str, path: str | None = None) -> WardianError:
-    """The error for an HTTP status that the agent, or the edge in its place, answered with.
-
-    Args:
-        status: HTTP status.
-        body: The answer's body.
-        sandbox_id: The sandbox asked.
-        path: The file the call was about, if about one.
-    """
-    try:
-        flat = msgspec.json.decode(body, type=_FlatBody)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        try:
-            native = msgspec.json.decode(body, type=_NativeBody).error
-            return from_api(status, body, native.code)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            flat = _FlatBody(message=f"HTTP status {status}")
-    message = flat.message[:_MESSAGE_LIMIT]
-    if status == 502:
-        return SandboxGone(
-            f"sandbox {sandbox_id} is gone or not running: {message}", sandbox_id=sandbox_id
-        )
-    code = flat.code if isinstance(flat.code, str) and flat.code else ""
-    return from_rpc(code or _RPC_CODE_BY_STATUS.get(status, "unknown"), message, sandbox_id, path)
-
-
-def from_rpc(code: str, message: str, sandbox_id: str, path: str | None = None) -> SandboxError:
-    """The error for a Connect code.
-
-    Args:
-        code: Connect's word, such as ``not_found``.
-        message: What the agent said.
-        sandbox_id: The sandbox asked.
-        path: The file the call was about, if about one.
-    """
-    message = message[:_MESSAGE_LIMIT] or code
-    if path is not None:
-        file_kind = {
-            "not_found": FileNotFound,
-            "already_exists": FileExists,
-            "disk_full": DiskFull,
-        }.get(code)
-        if file_kind:
-            return file_kind(message, sandbox_id=sandbox_id, path=path)
-        if code != "unavailable":
-            return FileError(message, sandbox_id=sandbox_id, path=path, code=code)
-    kinds: dict[str, type[SandboxError]] = {
-        "not_found": ProcessNotFound,
-        "invalid_argument": InvalidArgument,
-        "unauthenticated": InvalidArgument,
-        "unavailable": SandboxGone,
-    }
-    kind = kinds.get(code)
-    return (
-        kind(message, sandbox_id=sandbox_id)
-        if kind
-        else SandboxError(message, sandbox_id=sandbox_id, code=code)
-    )

@@ -17,10 +17,9 @@ from .._errors import (
     SandboxError,
     SandboxGone,
     WardianError,
-    from_agent,
-    from_rpc,
 )
 from .._http1 import header_block
+from .._refusals import from_agent, from_rpc
 from .transport import Request, Response, Transport
 
 T = TypeVar("T")

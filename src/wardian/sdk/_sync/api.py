@@ -12,7 +12,7 @@ import msgspec
 
 from .._body import Body
 from .._config import Endpoint, resolve_api_key, resolve_endpoint
-from .._errors import ProtocolError, from_api
+from .._errors import ProtocolError
 from .._http1 import header_block
 from .._models import (
     ApiKey,
@@ -24,6 +24,7 @@ from .._models import (
     TemplateList,
     Usage,
 )
+from .._refusals import from_api
 from .transport import Request, Response, Transport
 
 T = TypeVar("T")

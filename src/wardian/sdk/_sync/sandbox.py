@@ -9,19 +9,15 @@ from typing import Any
 
 from .._errors import Conflict, NotFound, SandboxGone
 from .._models import Limits, SandboxInfo, Traffic, Usage
-from .._net import alongside
-from .._process import OUTPUT_LIMIT, Command, CommandResult, ProcessInfo
-from . import processes
 from .agent import Agent
 from .api import Client
+from .commands import Commands
 from .files import Files
-from .processes import Process, TextCallback
 
-Processes = list[ProcessInfo]
 _UNSET: Any = object()
 
 
-class Sandbox:
+class Sandbox(Commands):
     """An isolated computer: run commands in it, read and write its files.
 
     Made by `create`, `get`, `get_or_create` and `list`, not by its constructor. As a context
@@ -258,136 +254,6 @@ class Sandbox:
         changes = {key: value for key, value in given.items() if value is not _UNSET}
         self._info = self._client.update_sandbox(self.id, changes)
         return self._info
-
-    def run(
-        self,
-        command: Command,
-        *,
-        cwd: str | None = None,
-        env: Mapping[str, str] | None = None,
-        user: str | None = None,
-        timeout: float | None = None,
-        on_stdout: TextCallback | None = None,
-        on_stderr: TextCallback | None = None,
-        stdin: str | bytes | None = None,
-        check: bool = False,
-        output_limit: int = OUTPUT_LIMIT,
-    ) -> CommandResult:
-        """Run a command and wait for its end.
-
-        Args:
-            command: A string runs in a login shell (bash, or sh where there is none); a list is a
-                program with its arguments, and no shell.
-            cwd: Where it runs.
-            env: Variables added to the sandbox's.
-            user: Who runs it.
-            timeout: Seconds after which it is stopped, with every process it started.
-            on_stdout: Called with standard output as it comes.
-            on_stderr: The same for standard error.
-            stdin: What it reads from standard input; nothing if not given.
-            check: Raise for an exit code other than 0.
-            output_limit: Bytes kept of each output; callbacks get all.
-
-        Returns:
-            Its output and exit code.
-
-        Raises:
-            CommandFailed: `check` is set and the exit code is not 0.
-            CommandTimeout: Its time was up; the error holds the output so far.
-            InvalidArgument: `cwd` or `user` does not exist, or the program can't be started.
-            SandboxGone: The sandbox has ended.
-        """
-        process = processes.start(
-            self._reach(),
-            command,
-            shell_memory=self._shell_memory,
-            cwd=cwd,
-            env=dict(env) if env else None,
-            user=user,
-            timeout=timeout,
-            stdin=stdin is not None,
-            output_limit=output_limit,
-        )
-        if stdin is None:
-            return process.wait(on_stdout, on_stderr, check)
-        # At the same time: a command that answers while it reads would else wait for us for ever.
-        return alongside(
-            lambda: process.feed(stdin), lambda: process.wait(on_stdout, on_stderr, check)
-        )
-
-    def spawn(
-        self,
-        command: Command,
-        *,
-        cwd: str | None = None,
-        env: Mapping[str, str] | None = None,
-        user: str | None = None,
-        timeout: float | None = None,
-        stdin: bool = True,
-        output_limit: int = OUTPUT_LIMIT,
-    ) -> Process:
-        """Start a command and return while it runs; the arguments are those of `run`.
-
-        `stdin` says whether input will be sent: if not, the command reads the end at once.
-        """
-        return processes.start(
-            self._reach(),
-            command,
-            shell_memory=self._shell_memory,
-            cwd=cwd,
-            env=dict(env) if env else None,
-            user=user,
-            timeout=timeout,
-            stdin=stdin,
-            output_limit=output_limit,
-        )
-
-    def pty(
-        self,
-        command: Command | None = None,
-        *,
-        columns: int = 80,
-        rows: int = 24,
-        cwd: str | None = None,
-        env: Mapping[str, str] | None = None,
-        user: str | None = None,
-        timeout: float | None = None,
-    ) -> Process:
-        """Start a command in a terminal, an interactive bash if none is given.
-
-        Args:
-            command: As for `run`.
-            columns: The terminal's width in characters.
-            rows: Its height in lines.
-            cwd: Where it runs.
-            env: Variables added to the sandbox's.
-            user: Who runs it.
-            timeout: Seconds after which it is stopped.
-        """
-        variables = {"TERM": "xterm-256color", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
-        return processes.start(
-            self._reach(),
-            ["/bin/bash", "-i", "-l"] if command is None else command,
-            shell_memory=self._shell_memory,
-            cwd=cwd,
-            env=variables | dict(env or {}),
-            user=user,
-            timeout=timeout,
-            stdin=True,
-            pty=(columns, rows),
-        )
-
-    def attach(self, pid: int) -> Process:
-        """Listen again to a running command; earlier output is not repeated.
-
-        Raises:
-            ProcessNotFound: It does not run any more.
-        """
-        return processes.attach(self._reach(), pid)
-
-    def processes(self) -> Processes:
-        """The running commands that were started from outside."""
-        return processes.running(self._reach())
 
     def host(self, port: int) -> str:
         """The host, with its port, at which one of the sandbox's ports is reached."""
