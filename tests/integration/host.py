@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,15 +18,16 @@ class HostProcess:
     parent: int
     arguments: tuple[str, ...]
 
+    #: Ticks since boot: tells it from a later process of the same number.
+    started: int = 0
+
     @property
     def resident_bytes(self) -> int:
         """Memory it holds now."""
-        return _status_number(self.pid, "VmRSS") * 1024
-
-    @property
-    def pid_inside(self) -> int:
-        """Its number in its own innermost pid namespace."""
-        return _status_number(self.pid, "NSpid", last=True)
+        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) * 1024
+        raise LookupError(f"process {self.pid} holds no memory")
 
 
 def processes() -> Iterator[HostProcess]:
@@ -37,10 +40,10 @@ def processes() -> Iterator[HostProcess]:
             arguments = (entry / "cmdline").read_bytes().rstrip(b"\0").split(b"\0")
         except OSError:
             continue
-        state, parent = stat.rpartition(")")[2].split()[:2]
-        if state != "Z":
+        fields = stat.rpartition(")")[2].split()
+        if fields[0] != "Z":
             words = tuple(os.fsdecode(word) for word in arguments)
-            yield HostProcess(int(entry.name), int(parent), words)
+            yield HostProcess(int(entry.name), int(fields[1]), words, int(fields[19]))
 
 
 def part_of(supervisor: int, part: str) -> HostProcess:
@@ -62,39 +65,53 @@ def part_of(supervisor: int, part: str) -> HostProcess:
     raise LookupError(f"no {part} runs under process {supervisor}")
 
 
-def agent_of(sandbox: str) -> HostProcess:
-    """The agent of a sandbox: PID 1 of its pid namespace, in a cgroup that bears its id.
+def agent_of(node: Any, sandbox: str) -> HostProcess:
+    """The agent of a running sandbox.
 
     Raises:
         LookupError: there is none.
     """
-    for process in in_cgroups_named(sandbox):
-        if process.pid_inside == 1:
+    try:
+        record = json.loads((node.run / "launcher/sandboxes" / f"{sandbox}.json").read_text())
+    except FileNotFoundError:
+        raise LookupError(f"the launcher knows no sandbox {sandbox}") from None
+    for process in processes():
+        if process.pid == record["phase"].get("pid"):
             return process
     raise LookupError(f"no agent of {sandbox} runs")
 
 
-def in_cgroups_named(part: str) -> Iterator[HostProcess]:
-    """Every process whose cgroup path holds ``part``, such as a sandbox's id."""
-    for process in processes():
-        try:
-            if part in Path(f"/proc/{process.pid}/cgroup").read_text():
-                yield process
-        except OSError:
-            continue
+def inside(node: Any, sandbox: str) -> list[HostProcess]:
+    """Every process of a running sandbox: those in its agent's pid namespace."""
+    namespace = os.readlink(f"/proc/{agent_of(node, sandbox).pid}/ns/pid")
+    return [process for process in processes() if _pid_namespace(process.pid) == namespace]
 
 
-def cgroups_named(part: str) -> list[Path]:
-    """Every cgroup directory, in any hierarchy, whose own name holds ``part``."""
-    found: list[Path] = []
-    for directory, names, _ in os.walk("/sys/fs/cgroup"):
-        found += [Path(directory, name) for name in names if part in name]
-    return found
+def alive(those: Iterable[HostProcess]) -> list[HostProcess]:
+    """Those that still run."""
+    now = {(process.pid, process.started) for process in processes()}
+    return [each for each in those if (each.pid, each.started) in now]
 
 
-def _status_number(pid: int, field: str, *, last: bool = False) -> int:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        name, _, value = line.partition(":")
-        if name == field:
-            return int(value.split()[-1 if last else 0])
-    raise LookupError(f"process {pid} has no {field}")
+def agents(node: Any) -> set[int]:
+    """The pids of all agents in the node's cgroups, whether anybody knows of them or not."""
+    mine = f"/wardian-{node.configuration.instance}/"
+    return {
+        process.pid
+        for process in processes()
+        if "wardian-agent" in process.arguments[0] and mine in _cgroups(process.pid)
+    }
+
+
+def _pid_namespace(pid: int) -> str:
+    try:
+        return os.readlink(f"/proc/{pid}/ns/pid")
+    except OSError:
+        return ""
+
+
+def _cgroups(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cgroup").read_text()
+    except OSError:
+        return ""

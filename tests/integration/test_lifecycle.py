@@ -13,7 +13,7 @@ import pytest
 from wardian import AsyncSandbox, Client, NameTaken, Sandbox, SandboxGone
 
 from .conftest import Make
-from .host import agent_of
+from .host import alive, inside
 from .waiting import until
 
 
@@ -107,15 +107,16 @@ async def test_get_or_create_twenty_times_at_once_is_one_sandbox(node: Any, uniq
         await found[0].kill()
 
 
-def test_kill_ends_it_and_is_no_error_twice(make: Make) -> None:
+def test_kill_ends_it_and_is_no_error_twice(node: Any, make: Make) -> None:
     sandbox = make()
-    sandbox.run("true")
+    sandbox.spawn(["sleep", "1000"]).disconnect()
+    processes = inside(node, sandbox.id)
+    assert len(processes) >= 2
     ended = sandbox.kill()
     assert (ended.state, ended.reason) == ("ended", "killed")
     assert ended.ended_at is not None
     assert sandbox.kill().ended_at == ended.ended_at
-    with pytest.raises(LookupError):
-        agent_of(sandbox.id)
+    assert alive(processes) == []
     with pytest.raises(SandboxGone):
         sandbox.run("true")
 

@@ -35,7 +35,7 @@ def test_records_survive_a_restart_of_the_control_plane(postgres_node: Any, uniq
         assert [each.id for each in Sandbox.list(labels={"k": "v"}, **server)] == [sandbox.id]
         assert Sandbox.get(ended.id, **server).info().reason == "killed"
         assert sandbox.run("echo still").stdout == "still\n"
-        assert agent_of(sandbox.id)
+        assert agent_of(postgres_node, sandbox.id)
     assert not (postgres_node.home / "control" / "wardian.db").exists()
 
 

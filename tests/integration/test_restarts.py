@@ -16,7 +16,7 @@ import pytest
 from wardian import Sandbox, SandboxInfo, WardianError
 
 from .conftest import Make
-from .host import agent_of, in_cgroups_named, part_of
+from .host import agent_of, agents, alive, inside, part_of
 from .waiting import until
 
 COUNTER = """
@@ -44,7 +44,7 @@ def counting(make: Make) -> Sandbox:
 def test_a_sandbox_lives_through_the_death_of(
     node: Any, counting: Sandbox, make: Make, parts: tuple[str, ...], unique: str
 ) -> None:
-    agent = agent_of(counting.id)
+    agent = agent_of(node, counting.id)
     before = [(each.pid, each.config.args) for each in counting.processes()]
     assert len(before) == 1
     ended = make()
@@ -54,7 +54,7 @@ def test_a_sandbox_lives_through_the_death_of(
     _kill(node, *parts)
 
     until(lambda: int(counting.files.read("/tmp/count")) > count, "counting goes on and is seen")
-    assert agent_of(counting.id) == agent
+    assert agent_of(node, counting.id) == agent
     assert [(each.pid, each.config.args) for each in counting.processes()] == before
     until(lambda: _record(counting).state == "running", "a true record")
     until(lambda: _record(ended).state == "ended", "a true record of the ended one")
@@ -66,8 +66,11 @@ def test_a_sandbox_lives_through_the_death_of(
     ids = {each.id for each in Sandbox.list()}
     assert {counting.id, fresh.id} <= ids and ended.id not in ids
     fresh.kill()
+    processes = inside(node, counting.id)
+    assert len(processes) >= 2
     counting.kill()
-    assert list(in_cgroups_named(counting.id)) == []
+    assert alive(processes) == []
+    assert agents(node) == set(), "no agent that nobody knows of"
 
 
 @pytest.mark.parametrize("parts", [("control",), ("launcher",), PARTS], ids="+".join)
@@ -75,10 +78,11 @@ def test_what_ended_while_nobody_looked_is_recorded(
     node: Any, make: Make, parts: tuple[str, ...]
 ) -> None:
     sandbox = make(timeout=600)
-    agent = agent_of(sandbox.id)
+    sandbox.spawn(["sleep", "1000"]).disconnect()
+    processes, agent = inside(node, sandbox.id), agent_of(node, sandbox.id)
     with _held_down(node, *parts):
         os.kill(agent.pid, signal.SIGKILL)
-        until(lambda: not list(in_cgroups_named(sandbox.id)), "the end of the agent")
+        until(lambda: not alive(processes), "the end of all in it")
     until(lambda: _record(sandbox).state == "ended", "its end in the record")
     record = _record(sandbox)
     assert (record.reason or "").startswith("failed"), record.reason
@@ -89,16 +93,17 @@ def test_a_timeout_that_passed_while_the_control_plane_was_down_is_kept(
     node: Any, make: Make
 ) -> None:
     sandbox = make(timeout=1)
+    processes = inside(node, sandbox.id)
     with _held_down(node, "control"):
         until(lambda: _past(sandbox), "the moment it should end")
     until(lambda: _record(sandbox).state == "ended", "its end")
     assert _record(sandbox).reason == "expired"
-    assert list(in_cgroups_named(sandbox.id)) == []
+    assert alive(processes) == []
 
 
-def test_an_agent_that_dies_ends_its_sandbox_with_a_reason(make: Make) -> None:
+def test_an_agent_that_dies_ends_its_sandbox_with_a_reason(node: Any, make: Make) -> None:
     sandbox = make()
-    os.kill(agent_of(sandbox.id).pid, signal.SIGKILL)
+    os.kill(agent_of(node, sandbox.id).pid, signal.SIGKILL)
     until(lambda: _record(sandbox).state == "ended", "its end in the record")
     assert (_record(sandbox).reason or "").startswith("failed")
 
@@ -137,11 +142,12 @@ def test_creates_that_a_restart_cuts_through_leave_nothing_half_made(
         return states <= {"running"}
 
     until(settled, "no record in between")
-    for sandbox in Sandbox.list(labels={"run": unique}):
-        assert agent_of(sandbox.id)
+    running = list(Sandbox.list(labels={"run": unique}))
+    assert {agent_of(node, sandbox.id).pid for sandbox in running} == agents(node)
+    for sandbox in running:
         sandbox.kill()
+    assert agents(node) == set()
     for sandbox in Sandbox.list(labels={"run": unique}, state="ended"):
-        assert list(in_cgroups_named(sandbox.id)) == []
         assert sandbox.info().reason
 
 
