@@ -93,14 +93,19 @@ def alive(those: Iterable[HostProcess]) -> list[HostProcess]:
     return [each for each in those if (each.pid, each.started) in now]
 
 
-def agents(node: Any) -> set[int]:
-    """The pids of all agents in the node's cgroups, whether anybody knows of them or not."""
+def residents(node: Any) -> list[HostProcess]:
+    """Every process in the node's cgroups, but for those parked for the next sandbox."""
     mine = f"/wardian-{node.configuration.instance}/"
-    return {
-        process.pid
+    return [
+        process
         for process in processes()
-        if "wardian-agent" in process.arguments[0] and mine in _cgroups(process.pid)
-    }
+        if process.arguments[:2] != ("wardian-launcher", "park") and mine in _cgroups(process.pid)
+    ]
+
+
+def agents(node: Any) -> set[int]:
+    """The pids of all agents of the node, whether anybody knows of them or not."""
+    return {each.pid for each in residents(node) if each.arguments == ("wardian-agent",)}
 
 
 def _pid_namespace(pid: int) -> str:

@@ -12,7 +12,7 @@ import pytest
 
 from wardian import Sandbox
 
-from .host import agents, processes
+from .host import residents
 from .waiting import until
 
 
@@ -28,18 +28,8 @@ def ended(node: Any) -> list[str]:
     return ids
 
 
-def test_no_agent(node: Any, ended: list[str]) -> None:
-    until(lambda: not agents(node), "the end of every agent")
-
-
-def test_no_process_but_those_parked_for_the_next_sandbox(node: Any, ended: list[str]) -> None:
-    lowest = node.uid_base
-    highest = lowest + node.configuration.uid_slots * 65536
-
-    def strangers() -> list[int]:
-        return [each.pid for each in processes() if lowest <= _uid(each.pid) < highest]
-
-    until(lambda: not strangers(), "the end of every sandbox's processes")
+def test_no_process(node: Any, ended: list[str]) -> None:
+    until(lambda: not residents(node), "the end of every sandbox's processes")
 
 
 def test_no_mount(node: Any, ended: list[str]) -> None:
@@ -54,11 +44,3 @@ def test_no_record_wire_or_disk(node: Any, ended: list[str]) -> None:
         return [name for name in names if any(each in name for each in ended)]
 
     until(lambda: not left(), "the end of every sandbox's files on the host")
-
-
-def _uid(pid: int) -> int:
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return 0
-    return int(status.partition("\nUid:")[2].split()[0])

@@ -124,13 +124,23 @@ async def test_an_edge_that_comes_back_gets_everything(node: Node) -> None:
     kept = await create(node, traffic="private")
     await node.edge.stop()
     await eventually(lambda: not node.services.edge.connected)
-    missed = await create(node)
     returned = FakeEdge(node.edge.path)
-    await returned.start()
-    await asyncio.wait_for(returned.synced.wait(), 5)
+    async with asyncio.TaskGroup() as group:
+        creation = group.create_task(create(node))
+        await eventually(lambda: len(node.launcher.sandboxes) == 2)
+        assert not creation.done(), "nobody could reach it yet"
+        await returned.start()
+    missed = creation.result()
+    assert missed["id"] in returned.routes
     assert returned.routes.keys() == {kept["id"], missed["id"]}
     assert returned.routes[kept["id"]].traffic_token == kept["traffic_token"]
     await returned.stop()
+
+
+async def test_an_edge_that_stays_away_holds_nobody_up_for_long(node: Node) -> None:
+    await node.edge.stop()
+    await eventually(lambda: not node.services.edge.connected)
+    assert (await create(node))["state"] == "running"
 
 
 async def test_an_edge_that_does_not_confirm_holds_nobody_up_for_long(node: Node) -> None:

@@ -63,11 +63,20 @@ class EdgeLink:
         allowed_uids: whose connections are taken.
         ack_timeout: seconds the edge has to confirm a change; then its connection is dropped, so
             that it comes back and gets everything.
+        return_timeout: seconds a new sandbox waits for an edge that is away; one that was started
+            anew, or lost its connection, tries again every second.
     """
 
-    def __init__(self, allowed_uids: Collection[int], ack_timeout: float = 2.0) -> None:
+    def __init__(
+        self,
+        allowed_uids: Collection[int],
+        ack_timeout: float = 2.0,
+        return_timeout: float = 3.0,
+    ) -> None:
         self._allowed = frozenset(allowed_uids)
         self._ack_timeout = ack_timeout
+        self._return_timeout = return_timeout
+        self._synced = asyncio.Event()
         self._routes: dict[str, Route] = {}
         self._session: _Session | None = None
         self._seq = 0
@@ -89,6 +98,21 @@ class EdgeLink:
         """Adds or changes a sandbox; returns when the edge routes so, or no edge is there."""
         self._routes[route.sandbox] = route
         await self._announce(Put(self._next(), route))
+
+    async def introduce(self, route: Route) -> None:
+        """Adds a new sandbox, whose maker will use it at once: waits for an edge that is away.
+
+        After a restart of this process or of the edge requests come in before routes go out.
+        """
+        if self._session is not None:
+            await self.put(route)
+            return
+        self._routes[route.sandbox] = route
+        try:
+            async with asyncio.timeout(self._return_timeout):
+                await self._synced.wait()
+        except TimeoutError:
+            log.warning("no edge to tell of a sandbox", extra={"sandbox": route.sandbox})
 
     async def remove(self, sandbox: str) -> None:
         """Removes a sandbox; returns when the edge has cut it off, or no edge is there."""
@@ -128,11 +152,14 @@ class EdgeLink:
                 if not isinstance(message, protocol.Ack):
                     raise ValueError("a second hello")
                 session.acknowledged(message.seq)
+                if self._session is session:
+                    self._synced.set()
         except (OSError, EOFError, ValueError, msgspec.MsgspecError) as error:
             log.info("edge disconnected", extra={"cause": repr(error)})
         finally:
             if self._session is session:
                 self._session = None
+                self._synced.clear()
             session.close()
 
     def _begin(self, session: _Session) -> None:
@@ -140,6 +167,7 @@ class EdgeLink:
         if self._session is not None:
             self._session.close()
         self._session = session
+        self._synced.clear()
         session.send(Sync(self._next(), list(self._routes.values())))
         log.info("edge connected", extra={"sandboxes": len(self._routes)})
 

@@ -102,13 +102,13 @@ class Creation:
                 known = await self._store.insert(record, idempotency)
                 if known is not None:
                     return known
-                work = (self._launch(request), self._edge.put(route_of(record)))
+                work = (self._launch(request), self._edge.introduce(route_of(record)))
             else:
                 # Nothing can stand in its way, so the record is written while it starts. Should
                 # this process die now, the reconciler ends what has no record.
                 work = (
                     self._launch(request),
-                    self._edge.put(route_of(record)),
+                    self._edge.introduce(route_of(record)),
                     self._store.insert(record),
                 )
             results = await asyncio.gather(*work, return_exceptions=True)
