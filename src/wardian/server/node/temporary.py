@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Generator
@@ -174,17 +175,40 @@ def running(
         command += ["--listen", f"127.0.0.1:{port}"]
         command += [word for name in templates for word in ("--template", name)]
         with (where / "log").open("wb") as log:
+            # A session of its own: a Ctrl-C is for us, who end the sandboxes first.
             process = subprocess.Popen(
-                command, cwd="/", env=environment, stdin=subprocess.DEVNULL, stderr=log, stdout=log
-            )
+                command, cwd="/", env=environment, stdin=subprocess.DEVNULL, stderr=log, stdout=log,
+                start_new_session=True,
+            )  # fmt: skip
         node = _wait_until_ready(where, port, marker, process, templates, report)
-        yield node
-        _end_sandboxes(node)
+        with _ended_by_signals():
+            try:
+                yield node
+            finally:
+                _end_sandboxes(node)
     finally:
         if process is not None:
             _stop(process, where)
         _remove(where)
     _check_nothing_left(where)
+
+
+@contextmanager
+def _ended_by_signals() -> Generator[None]:
+    """Lets SIGTERM and SIGHUP end this process the orderly way, as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, _frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _free_port() -> int:
@@ -240,9 +264,20 @@ def _describe(where: Path, port: int, marker: str, supervisor: int) -> Temporary
 
 
 def _end_sandboxes(node: TemporaryNode) -> None:
-    while sandboxes := node.request("GET", "/v1/sandboxes?limit=100")["sandboxes"]:
-        for each in sandboxes:
-            node.request("DELETE", f"/v1/sandboxes/{each['id']}")
+    deadline = time.monotonic() + _STOP_SECONDS
+    while True:
+        try:
+            sandboxes = node.request("GET", "/v1/sandboxes?limit=100")["sandboxes"]
+            for each in sandboxes:
+                node.request("DELETE", f"/v1/sandboxes/{each['id']}")
+        except OSError as error:
+            # A test may have killed a part a moment ago; it is being started again.
+            if time.monotonic() > deadline:
+                raise TemporaryNodeError(f"sandboxes can't be ended: {error}") from error
+            time.sleep(0.1)
+        else:
+            if not sandboxes:
+                return
 
 
 def _stop(process: subprocess.Popen[bytes], where: Path) -> None:

@@ -126,6 +126,8 @@ class TemplateCatalog:
                 await intake.write(chunk)
             layer = await intake.finish()
             value = await self._import_layer(layer, intake.descriptor(), pins)
+            if value.files == 0:
+                raise InvalidRequest("the archive holds nothing", "send a tar of a root filesystem")
             return await self._keep(name, [layer], value.bytes, metadata, source)
 
     async def import_oci_archive(
@@ -238,7 +240,7 @@ class TemplateCatalog:
         await self._pin(layer.diff_id, pins)
         if layer.diff_id not in await self._launcher.list_layers():
             return None
-        # Importing an existing layer reads nothing, and an empty stream is never taken as one.
+        # Importing an existing layer reads nothing; this one is pinned, so it stays.
         nothing = os.open("/dev/null", os.O_RDONLY)
         try:
             return (await self._import_layer(layer.diff_id, nothing, pins)).bytes
