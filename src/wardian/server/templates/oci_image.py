@@ -104,6 +104,12 @@ async def resolve(source: BlobSource, top: Descriptor) -> Image:
     raise InvalidRequest(f"the image's indexes lie deeper than {_DEEPEST_INDEX}")
 
 
+def architecture() -> str:
+    """This machine's, in the words of images."""
+    machine = platform.machine()
+    return _ARCHITECTURES.get(machine, machine)
+
+
 def choose(manifests: list[Descriptor]) -> Descriptor:
     """The entry for this machine; a single one that names no platform is taken as it is.
 
@@ -111,17 +117,15 @@ def choose(manifests: list[Descriptor]) -> Descriptor:
         Unsupported: there is none.
     """
     known = [each for each in manifests if each.media_type in MANIFEST_TYPES + INDEX_TYPES]
-    machine = platform.machine()
-    architecture = _ARCHITECTURES.get(machine, machine)
     for each in known:
         wanted = each.platform
-        if wanted is not None and (wanted.os, wanted.architecture) == ("linux", architecture):
+        if wanted is not None and (wanted.os, wanted.architecture) == ("linux", architecture()):
             return each
     if len(known) == 1 and known[0].platform is None:
         return known[0]
     offered = sorted({f"{p.os}/{p.architecture}" for e in known if (p := e.platform) is not None})
     raise Unsupported(
-        f"the image has no variant for linux/{architecture}",
+        f"the image has no variant for linux/{architecture()}",
         f"it offers {', '.join(offered)[:200]}" if offered else None,
     )
 

@@ -42,7 +42,7 @@ class OciRegistry:
         self._login = (
             None
             if request.username is None
-            else aiohttp.BasicAuth(request.username, request.password or "", encoding="utf-8")
+            else registry_auth.basic(request.username, request.password or "")
         )
         self._schemes = ("http",) if request.plain_http else ("https",)
         if reference.loopback and not request.plain_http:
@@ -50,6 +50,7 @@ class OciRegistry:
             self._schemes = ("https", "http")
         self._base = ""
         self._authorization: str | None = None
+        self._top: tuple[str, bytes] | None = None
 
     @classmethod
     @asynccontextmanager
@@ -88,10 +89,13 @@ class OciRegistry:
         digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
         if self._reference.digest not in (None, digest):
             raise InvalidRequest(f"{self._reference}: the registry sent another image")
+        self._top = digest, data
         return Descriptor(media_type=media_type, digest=digest, size=len(data))
 
     async def manifest(self, descriptor: Descriptor) -> bytes:
         """An index or manifest by its digest."""
+        if self._top is not None and self._top[0] == descriptor.digest:
+            return self._top[1]
         data, _ = await self._fetch_document(self._url(f"manifests/{descriptor.digest}"))
         return data
 

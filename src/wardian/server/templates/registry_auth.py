@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from dataclasses import dataclass
 from typing import Final
@@ -43,13 +44,18 @@ def parse_challenge(header: str) -> Challenge | None:
     return Challenge(match[1].lower(), parameters)
 
 
+def basic(username: str, password: str) -> str:
+    """The ``Authorization`` header of a login by name and password."""
+    return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
+
+
 async def authorization(
     session: aiohttp.ClientSession,
     challenge: Challenge | None,
     *,
     registry: str,
     repository: str,
-    login: aiohttp.BasicAuth | None,
+    login: str | None,
     secure: bool,
 ) -> str:
     """The ``Authorization`` header that answers ``challenge``.
@@ -59,7 +65,7 @@ async def authorization(
         challenge: what the registry said.
         registry: for messages.
         repository: what is to be read.
-        login: user and password, if the caller gave them.
+        login: what :func:`basic` made of the caller's login, if there is one.
         secure: the registry speaks TLS, so a token is fetched by TLS only.
 
     Raises:
@@ -68,7 +74,7 @@ async def authorization(
     """
     scheme = "" if challenge is None else challenge.scheme
     if scheme == "basic" and login is not None:
-        return login.encode()
+        return login
     if challenge is None or scheme != "bearer":
         raise Forbidden(
             f"registry {registry} wants a login for {repository}", "give username and password"
@@ -79,7 +85,7 @@ async def authorization(
     query = {"scope": f"repository:{repository}:pull"}
     if "service" in challenge.parameters:
         query["service"] = challenge.parameters["service"]
-    headers = {} if login is None else {"Authorization": login.encode()}
+    headers = {} if login is None else {"Authorization": login}
     try:
         async with session.get(
             realm, params=query, headers=headers, allow_redirects=False
