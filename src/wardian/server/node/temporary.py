@@ -26,6 +26,7 @@ from wardian.server.node.setup_error import SetupError
 
 _READY_SECONDS: Final = 300.0
 _STOP_SECONDS: Final = 60.0
+_RELEASE_SECONDS: Final = 20.0
 _LOG_SHOWN: Final = 6000
 #: In the server's environment, so that tests can look for it where it must not be.
 _MARKER: Final = "WARDIAN_MARKER"
@@ -301,6 +302,15 @@ def _remove(where: Path) -> None:
 
 
 def _check_nothing_left(where: Path) -> None:
+    deadline = time.monotonic() + _RELEASE_SECONDS
+    # The kernel lets go of loop devices and namespaces some time after their last user.
+    while (left := _left_behind(where)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    if left:
+        raise TemporaryNodeError("the node left something behind:\n" + "\n".join(left))
+
+
+def _left_behind(where: Path) -> list[str]:
     run = home.run_directory(where)
     left = [f"process {pid}: {line}" for pid, _, line in _processes() if str(where) in line]
     left += [f"mount {path}" for top in (where, run) for path in _mounts_below(top)]
@@ -309,8 +319,7 @@ def _check_nothing_left(where: Path) -> None:
     loops = subprocess.run(["losetup", "--list", "--noheadings", "--output", "BACK-FILE"],
                            capture_output=True, text=True, check=False)  # fmt: skip
     left += [f"loop device of {line}" for line in loops.stdout.splitlines() if str(where) in line]
-    if left:
-        raise TemporaryNodeError("the node left something behind:\n" + "\n".join(left))
+    return left
 
 
 def _mounts_below(directory: Path) -> list[str]:
