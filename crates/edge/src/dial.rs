@@ -1,6 +1,7 @@
 //! Connections into sandboxes and to the control plane.
 
 use crate::body::RequestBody;
+use crate::head_limit::{HeadLimit, Limited};
 use crate::launcher_client::{Launcher, LauncherError};
 use crate::pool::{Lease, Pool};
 use crate::sandboxes::Sandbox;
@@ -128,6 +129,8 @@ async fn handshake<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let limit = HeadLimit::new();
+    let stream = Limited::new(stream, limit.clone());
     let (sender, connection) = http1::Builder::new()
         .max_buf_size(BUFFER)
         .max_headers(MAX_ANSWER_HEADERS)
@@ -143,5 +146,5 @@ where
             }
         }
     });
-    Ok(pool.lease(sender, driver.abort_handle(), port))
+    Ok(pool.lease(sender, driver.abort_handle(), port, limit))
 }

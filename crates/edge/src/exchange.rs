@@ -164,6 +164,7 @@ async fn attempt(mut lease: Lease, request: Request<RequestBody>, repeatable: bo
         Method::GET | Method::HEAD | Method::OPTIONS
     );
     let copy = (repeatable && safe && request.body().is_end_stream()).then(|| copy_of(&request));
+    lease.limit().set();
     let Some(sender) = lease.sender() else {
         return Attempt::Again(Box::new(request));
     };
@@ -171,7 +172,10 @@ async fn attempt(mut lease: Lease, request: Request<RequestBody>, repeatable: bo
         return Attempt::Again(Box::new(request));
     }
     match sender.try_send_request(request).await {
-        Ok(response) => Attempt::Answered(Box::new(Exchanged { response, lease })),
+        Ok(response) => {
+            lease.limit().lift();
+            Attempt::Answered(Box::new(Exchanged { response, lease }))
+        }
         Err(mut error) => {
             tracing::debug!(error = %error.error(), "request failed");
             let unsent = error.take_message().map(Box::new);

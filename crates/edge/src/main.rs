@@ -10,6 +10,7 @@ mod control_link;
 mod dial;
 mod exchange;
 mod forward;
+mod head_limit;
 mod headers;
 mod launcher_client;
 mod listener;

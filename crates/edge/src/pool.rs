@@ -1,6 +1,7 @@
 //! Connections kept open between requests, for one sandbox or for the control plane.
 
 use crate::body::RequestBody;
+use crate::head_limit::HeadLimit;
 use hyper::client::conn::http1::SendRequest;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -24,6 +25,7 @@ pub(crate) struct Lease {
     sender: Option<SendRequest<RequestBody>>,
     driver: AbortHandle,
     port: u16,
+    limit: HeadLimit,
     pool: Arc<Pool>,
 }
 
@@ -45,6 +47,7 @@ struct Entry {
     sender: SendRequest<RequestBody>,
     driver: AbortHandle,
     port: u16,
+    limit: HeadLimit,
     since: Instant,
 }
 
@@ -60,7 +63,7 @@ impl Pool {
                 .rposition(|entry| entry.port == port)?;
             let entry = idle.connections.remove(at);
             if !entry.sender.is_closed() && entry.since.elapsed() < idle_limit(port) {
-                return Some(self.lease(entry.sender, entry.driver, port));
+                return Some(self.lease(entry.sender, entry.driver, port, entry.limit));
             }
         }
     }
@@ -71,11 +74,13 @@ impl Pool {
         sender: SendRequest<RequestBody>,
         driver: AbortHandle,
         port: u16,
+        limit: HeadLimit,
     ) -> Lease {
         Lease {
             sender: Some(sender),
             driver,
             port,
+            limit,
             pool: Arc::clone(self),
         }
     }
@@ -114,6 +119,11 @@ impl Lease {
         self.sender.as_mut()
     }
 
+    /// What the server may send before it answers.
+    pub(crate) fn limit(&self) -> &HeadLimit {
+        &self.limit
+    }
+
     /// Gives the connection back for the next request.
     pub(crate) fn give_back(mut self) {
         if let Some(sender) = self.sender.take() {
@@ -121,6 +131,7 @@ impl Lease {
                 sender,
                 driver: self.driver.clone(),
                 port: self.port,
+                limit: self.limit.clone(),
                 since: Instant::now(),
             });
         }
