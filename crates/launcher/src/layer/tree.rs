@@ -124,7 +124,7 @@ impl Tree {
     }
 
     fn white_out(&mut self, parent: &OwnedFd, name: &[u8], path: &[u8]) -> Result<(), LayerError> {
-        if name.is_empty() || name.starts_with(WHITEOUT) {
+        if name.starts_with(WHITEOUT) || matches!(name, b"" | b"." | b"..") {
             return Err(LayerError::bad(path, "is a whiteout of nothing"));
         }
         self.clear(parent, name, path)?;

@@ -39,6 +39,8 @@ const HIDDEN: &[&str] = &[
     "proc/timer_stats",
     "sys/devices/virtual/powercap",
     "sys/firmware",
+    "sys/kernel/notes",
+    "sys/kernel/vmcoreinfo",
 ];
 
 /// Settings of kernel and devices: may be read, as programs do.
