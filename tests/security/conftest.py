@@ -49,15 +49,27 @@ def other(node: object) -> Iterator[Sandbox]:
         yield sandbox
 
 
+@pytest.fixture
+def first(_first: Recorder) -> Recorder:
+    """A server that keeps what it is sent; nothing yet."""
+    _first.heads()
+    return _first
+
+
+@pytest.fixture
+def second(_second: Recorder) -> Recorder:
+    """Another sandbox's server, which must be sent nothing."""
+    _second.heads()
+    return _second
+
+
 @pytest.fixture(scope="module")
-def first(base: Sandbox) -> Iterator[Recorder]:
-    """A server that keeps what it is sent."""
+def _first(base: Sandbox) -> Iterator[Recorder]:
     with recording(base, OWN) as recorder:
         yield recorder
 
 
 @pytest.fixture(scope="module")
-def second(other: Sandbox) -> Iterator[Recorder]:
-    """Another sandbox's server, which must be sent nothing."""
+def _second(other: Sandbox) -> Iterator[Recorder]:
     with recording(other, FOREIGN) as recorder:
         yield recorder

@@ -140,7 +140,7 @@ REFUSED: dict[str, Callable[[str], bytes]] = {
     "negative size": lambda out: block("x", tarfile.REGTYPE, b"\xff" * 12),
     "breaks off in a file": lambda out: block("x", tarfile.REGTYPE, 100_000) + b"y" * 1000,
     "breaks off in a header": lambda out: tar(Entry("x"), end=False)[:300],
-    "wrong checksum": lambda out: b"x" + tar(Entry("xx"))[1:],
+    "wrong checksum": lambda out: b"y" + tar(Entry("xx"))[1:],
     "noise": lambda out: b"\xa5" * 4096,
     "extended header of a gigabyte": lambda out: block("p", b"x", 2**30) + b"1" * 2**20,
     "long name of a gigabyte": lambda out: block("n", b"L", 2**30) + b"n" * 2**20,

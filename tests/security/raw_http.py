@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import struct
 from dataclasses import dataclass, field
@@ -68,11 +69,7 @@ def request(
 
 
 def _statuses(raw: bytes) -> list[int]:
-    return [
-        int(line[9:12])
-        for line in raw.split(b"\r\n")
-        if line.startswith((b"HTTP/1.1 ", b"HTTP/1.0 ")) and line[9:12].isdigit()
-    ]
+    return [int(status) for status in re.findall(rb"HTTP/1\.[01] (\d{3}) ", raw)]
 
 
 def exchange_2(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,6 +15,18 @@ from .raw_http import exchange, exchange_2, request
 from .recorder import FOREIGN, OWN, Recorder
 
 # --- framing ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", autouse=True)
+def slow(node: Any) -> Iterator[list[socket.socket]]:
+    """Clients that begin before every other test here and never get on; the last test looks."""
+    made = [socket.create_connection(("127.0.0.1", node.port)) for _ in range(300)]
+    for index, stream in enumerate(made):
+        stream.sendall(b"GET / HTTP/1.1\r\nX" if index % 2 else b"PRI * HTTP/2.0\r\n")
+    yield made
+    for stream in made:
+        stream.close()
+
 
 _SMUGGLED = "GET /smuggled HTTP/1.1\r\nHost: {host}\r\n\r\n"
 _FRAMINGS = {
@@ -54,6 +67,10 @@ def test_no_second_request_hides_in_a_first(node: Any, first: Recorder, framing:
     for head in heads:
         lower = head.lower()
         assert lower.count("content-length:") + lower.count("transfer-encoding:") <= 1
+    if "length and coding" in framing or "coding and length" in framing:
+        # RFC 9112 lets the coding win, as long as nothing that follows is read as a request.
+        assert answer.statuses in ([], [400], [200])
+        return
     assert answer.status in (None, 400, 411, 413, 501, 502)
 
 
@@ -80,9 +97,11 @@ def test_who_called_is_said_by_the_edge_alone(node: Any, first: Recorder) -> Non
 
 @pytest.mark.parametrize("method", ["CONNECT", "TRACE", "CONNECT-UDP"])
 def test_the_edge_is_no_open_proxy(node: Any, world: Any, first: Recorder, method: str) -> None:
-    for target in ("169.254.169.254:80", "127.0.0.1:6379", first.host):
+    for target in ("169.254.169.254:80", "127.0.0.1:6379", "http://192.0.2.1/"):
         answer = exchange(
-            node.port, f"{method} {target} HTTP/1.1\r\nHost: {target}\r\n\r\n".encode(), wait=2
+            node.port,
+            f"{method} {target} HTTP/1.1\r\nHost: {target}\r\nConnection: close\r\n\r\n".encode(),
+            wait=2,
         )
         assert answer.status is None or answer.status >= 400
     assert world.packets == []
@@ -155,26 +174,6 @@ def test_oversized_heads_are_refused(node: Any, first: Recorder, many: bool) -> 
     )  # fmt: skip
 
 
-def test_slow_heads_hold_nobody_up(node: Any, first: Recorder) -> None:
-    """Many clients that send half a head each: others are served, and they are cut off."""
-    slow = [socket.create_connection(("127.0.0.1", node.port)) for _ in range(300)]
-    try:
-        for index, stream in enumerate(slow):
-            stream.sendall(b"GET / HTTP/1.1\r\nX" if index % 2 else b"PRI * HTTP/2.0\r\n")
-        assert request(node.port, host=first.host).body == OWN
-        assert request(node.port, "/v1/health").status == 200
-        # One byte now and then must not keep a connection alive for ever.
-        for stream in slow:
-            stream.settimeout(60)
-        assert slow[1].recv(4096)[:12] in (b"", b"HTTP/1.1 408", b"HTTP/1.1 400")
-        assert slow[0].recv(4096)[:12] in (b"", b"HTTP/1.1 408", b"HTTP/1.1 400")
-    except ConnectionResetError:
-        pass
-    finally:
-        for stream in slow:
-            stream.close()
-
-
 def test_an_endless_body_to_the_control_plane_is_cut(node: Any) -> None:
     key = f"Authorization: Bearer {node.api_key}\r\n"
     head = (
@@ -183,3 +182,15 @@ def test_an_endless_body_to_the_control_plane_is_cut(node: Any) -> None:
     chunk = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
     answer = exchange(node.port, head.encode() + chunk * 40, wait=5)
     assert answer.status in (400, 413)
+
+
+def test_slow_heads_hold_nobody_up(node: Any, first: Recorder, slow: list[socket.socket]) -> None:
+    """Many clients that send half a head each: others are served, and they are cut off."""
+    assert request(node.port, host=first.host).body == OWN
+    assert request(node.port, "/v1/health").status == 200
+    for stream in slow[:20]:
+        stream.settimeout(60)
+        try:
+            assert stream.recv(4096)[:12] in (b"", b"HTTP/1.1 408", b"HTTP/1.1 400")
+        except ConnectionResetError:
+            continue

@@ -142,9 +142,9 @@ def test_the_agent_cannot_be_replaced_stopped_or_killed(base: Sandbox, node: Any
         "for how in 'w' 'a'; do\n"
         "  python3 -c \"open('/proc/1/exe', '$how')\" 2>/dev/null && echo opened-$how\n"
         "done\n"
-        "path=$(readlink /proc/1/exe)\n"
+        "path=$(readlink /proc/1/exe || echo /proc/1/exe)\n"
         'echo x 2>/dev/null > "$path" && echo wrote\n'
-        'rm -f "$path" 2>/dev/null && test ! -e "$path" && echo removed\n'
+        'rm "$path" 2>/dev/null && echo removed\n'
         'mv /bin/true "$path" 2>/dev/null && echo moved\n'
         "for signal in STOP KILL TERM INT HUP SEGV ABRT; do kill -$signal 1; done 2>/dev/null\n"
         "echo done"

@@ -120,9 +120,12 @@ def test_what_stays_on_disk_is_closed_to_others(node: Any, known: Known) -> None
     """No file of the node that everybody may read holds a secret, also the launcher's records."""
     for top in (Path(node.home), Path(node.run)):
         for file in top.rglob("*"):
-            if "pool" in file.parts or "seed" in file.parts or not file.is_file():
+            if {"pool", "pool.img", "seed"} & {*file.parts} or not file.is_file():
                 continue
-            held = _held(file.read_bytes(), known) if file.stat().st_size < 2**26 else []
+            try:
+                held = _held(file.read_bytes(), known)
+            except OSError:
+                continue  # a network namespace by name
             if held:
                 assert file.stat().st_mode & 0o077 == 0, f"{file} holds {held}"
                 assert file.name == "api-key" or str(file).startswith(f"{node.run}/launcher/")

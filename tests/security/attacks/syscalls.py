@@ -50,6 +50,7 @@ def attempt(probe: Callable[[], object]) -> str:
     child = os.fork()
     if child == 0:
         os.close(reader)
+        signal.alarm(10)  # A call that blocks was let in.
         try:
             probe()
             outcome = "ok"
@@ -204,7 +205,10 @@ def raise_limit() -> None:
     import resource
 
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard + 1))
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard + 1))
+    except ValueError as error:  # how Python says EPERM here
+        raise PermissionError(errno.EPERM, str(error)) from error
 
 
 def probes() -> dict[str, Callable[[], object]]:

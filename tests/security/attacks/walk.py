@@ -11,10 +11,13 @@ import sys
 
 def can_open(path: str, flags: int) -> bool:
     try:
-        os.close(os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY))
+        descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError:
         return False
-    return True
+    what = os.fstat(descriptor)
+    os.close(descriptor)
+    # What is masked is covered by the device that swallows everything.
+    return not (stat.S_ISCHR(what.st_mode) and what.st_rdev == os.makedev(1, 3))
 
 
 def writable_below(top: str) -> list[str]:
