@@ -17,6 +17,16 @@ from benchmarks.results import median
 
 CHUNK = 1 << 20
 
+# podman asks for limits above our own, which takes CAP_SYS_RESOURCE; this machine may lack it.
+RUNC_WITHOUT_LIMITS = """#!/bin/sh
+previous=
+for word; do
+    [ "$previous" != --bundle ] || sed -i 's/,"rlimits":\\[[^]]*\\]//' "$word/config.json"
+    previous=$word
+done
+exec runc "$@"
+"""
+
 
 def runc_run_ms(rootfs: Path, rounds: int = 20) -> float:
     """Median of `runc run` of /bin/true on `rootfs`: namespaces, default limits, torn down again."""
@@ -38,17 +48,19 @@ def runc_run_ms(rootfs: Path, rounds: int = 20) -> float:
 def podman_run_ms(rootfs: Path, rounds: int = 10) -> float:
     """Median of `podman run` of /bin/true on `rootfs` with an overlay of its own and no network."""
     with tempfile.TemporaryDirectory() as state:
+        runtime = Path(state, "runc")
+        runtime.write_text(RUNC_WITHOUT_LIMITS)
+        runtime.chmod(0o755)
         command = [
             "podman",
             f"--root={state}/root",
             f"--runroot={state}/run",
             "--cgroup-manager=cgroupfs",
             "--events-backend=none",
-            "--runtime=runc",
+            f"--runtime={runtime}",
             "run",
             "--rm",
             "--network=none",
-            "--ulimit=host",
             "--rootfs",
             f"{rootfs}:O",
             "/bin/true",
