@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ class HostProcess:
     """A process as the host sees it."""
 
     pid: int
-    parent: int
+    #: Changes when the parent dies, the process does not.
+    parent: int = field(compare=False)
     arguments: tuple[str, ...]
 
     #: Ticks since boot: tells it from a later process of the same number.

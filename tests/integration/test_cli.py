@@ -61,15 +61,15 @@ def test_a_sandbox_from_create_to_kill(wardian: Wardian, unique: str) -> None:
 def test_exec_passes_bytes_exit_codes_and_both_outputs(wardian: Wardian, minimal: Sandbox) -> None:
     data = bytes(range(256)) * 1000
     assert wardian("exec", minimal.id, "--", "cat", stdin=data).stdout == data
-    result = wardian("exec", minimal.id, "-c", "--", "echo out; echo err >&2; exit 42")
+    result = wardian("exec", "-c", minimal.id, "--", "echo out; echo err >&2; exit 42")
     assert (result.returncode, result.stdout, result.stderr) == (42, b"out\n", b"err\n")
     result = wardian(
-        "exec", minimal.id, "-w", "/bin", "-e", "A=b c", "--", "sh", "-c", 'echo "$PWD $A"'
+        "exec", "-w", "/bin", "-e", "A=b c", minimal.id, "--", "sh", "-c", 'echo "$PWD $A"'
     )
     assert result.stdout == b"/bin b c\n"
     killed = wardian("exec", minimal.id, "--", "sh", "-c", "kill -9 $$")
     assert killed.returncode == 137
-    assert wardian("exec", minimal.id, "--timeout", "1s", "--", "sleep", "1000").returncode == 124
+    assert wardian("exec", "--timeout", "1s", minimal.id, "--", "sleep", "1000").returncode == 124
 
 
 def test_exec_tells_its_own_failures_from_the_commands(wardian: Wardian, minimal: Sandbox) -> None:

@@ -116,19 +116,20 @@ def test_a_written_file_belongs_to_who_wrote_it(base: Sandbox) -> None:
 
 
 def test_a_user_may_do_what_the_kernel_lets_them(base: Sandbox) -> None:
+    """Commands, that is: the file calls are root's, as in E2B, and give what they make away."""
     base.files.write("/root/secret", "x", user="root")
     base.run("chmod 600 /root/secret; chmod 700 /root", user="root", check=True)
-    for attempt in (
-        lambda: base.files.read("/root/secret"),
-        lambda: base.files.write("/root/other", "x"),
-        lambda: base.files.write("/etc/passwd", "x"),
-        lambda: base.files.mkdir("/usr/mine"),
-        lambda: base.files.move("/etc/passwd", "/home/user/passwd"),
-        lambda: base.files.remove("/etc/passwd"),
-        lambda: base.files.list("/root"),
+    for command in (
+        "cat /root/secret",
+        "ls /root",
+        "echo x > /root/other",
+        "echo x >> /etc/passwd",
+        "mkdir /usr/mine",
+        "mv /etc/passwd /home/user/passwd",
+        "rm -f /etc/passwd",
     ):
-        with pytest.raises(FileError):
-            attempt()
+        result = base.run(command)
+        assert result.exit_code != 0 and "Permission denied" in result.stderr, command
     assert "root:" in base.files.read("/etc/passwd")
 
 
