@@ -41,7 +41,8 @@ def runc_run_ms(rootfs: Path, rounds: int = 20) -> float:
         spec["root"] = {"path": str(rootfs), "readonly": True}
         path.write_text(json.dumps(spec))
         return _median_ms(
-            rounds, lambda n: ["runc", "run", "--bundle", bundle, f"wardian-bench-{os.getpid()}-{n}"]
+            rounds,
+            lambda n: ["runc", "run", "--bundle", bundle, f"wardian-bench-{os.getpid()}-{n}"],
         )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterator
 
 from benchmarks.machine import memory
@@ -28,11 +27,11 @@ def measure(node: Node) -> Iterator[Result]:
 async def _idle() -> float:
     # One comes and goes first, so that what is made once does not count.
     await (await AsyncSandbox.create("base")).kill()
-    time.sleep(SETTLE_SECONDS)
+    await asyncio.sleep(SETTLE_SECONDS)
     before = memory("MemAvailable")
     sandboxes = await asyncio.gather(*(AsyncSandbox.create("base") for _ in range(COUNT)))
     await asyncio.gather(*(sandbox.run(["true"]) for sandbox in sandboxes))
-    time.sleep(SETTLE_SECONDS)
+    await asyncio.sleep(SETTLE_SECONDS)
     after = memory("MemAvailable")
     await asyncio.gather(*(sandbox.kill() for sandbox in sandboxes))
     return (before - after) / COUNT / 1e6

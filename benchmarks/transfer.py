@@ -42,9 +42,7 @@ def measure(node: Node) -> Iterator[Result]:
     yield Result(
         "upload_mb_s", median(up), "MB/s", plain, loopback, goal=500, better="higher", note=peaks
     )
-    yield Result(
-        "download_mb_s", median(down), "MB/s", plain, loopback, goal=500, better="higher"
-    )
+    yield Result("download_mb_s", median(down), "MB/s", plain, loopback, goal=500, better="higher")
 
 
 def _fill(path: Path) -> None:
