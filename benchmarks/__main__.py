@@ -1,4 +1,4 @@
-"""`make bench`: runs the benchmarks against a node of its own, prints them, writes build/bench.json.
+"""`make bench`: measures a node of its own, prints the results, writes build/bench.json.
 
 `make bench ONLY=exec_true_ms,idle_mb` runs those that yield the named results.
 """

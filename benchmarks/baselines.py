@@ -29,7 +29,7 @@ exec runc "$@"
 
 
 def runc_run_ms(rootfs: Path, rounds: int = 20) -> float:
-    """Median of `runc run` of /bin/true on `rootfs`: namespaces, default limits, torn down again."""
+    """Median of `runc run` of /bin/true on `rootfs`, teardown included."""
     with tempfile.TemporaryDirectory() as bundle:
         subprocess.run(["runc", "spec"], cwd=bundle, check=True)
         path = Path(bundle, "config.json")

@@ -22,7 +22,7 @@ def measure(node: Node) -> Iterator[Result]:
         percentile(samples, 95),
         "ms",
         runc * AT_ONCE,
-        "100 × runc run, one after another",
+        "100 runc run, one after another",
         goal=600,
     )
     yield Result(
