@@ -22,6 +22,8 @@ use wardian_wire::node::Node;
 
 /// How often quota groups of removed disks are looked after.
 const SWEEP: Duration = Duration::from_secs(5);
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
+const LOCK_ATTEMPTS: u32 = 400;
 const MOST_PARKED: u32 = 256;
 
 /// Why the launcher can't serve.
@@ -127,9 +129,14 @@ fn lock(state: &Path) -> Result<std::fs::File, ServeError> {
         .mode(0o600)
         .open(&path);
     let opened = opened.map_err(file(&path))?;
-    flock(&opened, FlockOperation::NonBlockingLockExclusive)
-        .map_err(|_| ServeError::AlreadyServed(state.display().to_string()))?;
-    Ok(opened)
+    // A helper that a killed launcher was just starting holds its lock for a moment more.
+    for _ in 0..LOCK_ATTEMPTS {
+        match flock(&opened, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(opened),
+            Err(_) => std::thread::sleep(LOCK_PAUSE),
+        }
+    }
+    Err(ServeError::AlreadyServed(state.display().to_string()))
 }
 
 /// Makes `directory` a mount of its own that shares nothing with other mount namespaces: a wire's

@@ -206,10 +206,7 @@ impl Part {
     }
 
     fn signal(&self, signal: Signal) {
-        let pid = self
-            .child
-            .as_ref()
-            .and_then(|c| Pid::from_raw(c.id().cast_signed()));
+        let pid = self.child.as_ref().map(Pid::from_child);
         if let Some(Err(error)) = pid.map(|pid| kill_process(pid, signal)) {
             tracing::warn!(part = self.name, %error, "can't be signalled");
         }

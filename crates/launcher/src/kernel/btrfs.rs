@@ -22,17 +22,10 @@ struct Name {
 }
 
 #[repr(C)]
-#[derive(Default)]
 struct Lookup {
     tree: u64,
     object: u64,
-    name: Box4080,
-}
-struct Box4080([u8; 4080]);
-impl Default for Box4080 {
-    fn default() -> Self {
-        Self([0; 4080])
-    }
+    name: [u8; 4080],
 }
 
 #[repr(C)]
@@ -131,8 +124,9 @@ pub(crate) fn destroy_subvolume(path: &Path) -> Result<()> {
 /// The number of the subvolume that holds `path`.
 pub(crate) fn subvolume_number(path: &Path) -> Result<u64> {
     let mut lookup = Box::new(Lookup {
+        tree: 0, // that of the directory
         object: 256,
-        ..Lookup::default()
+        name: [0; 4080],
     });
     // SAFETY: BTRFS_IOC_INO_LOOKUP reads and writes a btrfs_ioctl_ino_lookup_args.
     unsafe { ioctl(open(path)?, request(READ | WRITE, 18, 4096), &mut *lookup) }?;

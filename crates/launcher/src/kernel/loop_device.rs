@@ -97,7 +97,7 @@ fn make_node(path: &Path, number: libc::c_long) -> Result<()> {
 
 fn configure(device: &File, backing: &File, flags: u32) -> Result<()> {
     let mut config = Config {
-        fd: backing.as_fd().as_raw_fd().cast_unsigned(),
+        fd: u32::try_from(backing.as_fd().as_raw_fd()).map_err(|_| Errno::BADF)?,
         block_size: 0,
         info: Info {
             numbers: [0; 5],

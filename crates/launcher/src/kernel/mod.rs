@@ -2,6 +2,8 @@
 //! real one is [`host::Host`]; tests of ordering and undoing use a recording fake.
 
 pub(crate) mod btrfs;
+#[cfg(test)]
+pub(crate) mod fake;
 pub(crate) mod host;
 pub(crate) mod loop_device;
 pub(crate) mod netlink;

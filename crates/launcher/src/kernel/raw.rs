@@ -31,7 +31,7 @@ const CLONE_NEWTIME: u64 = 0x80;
 /// Which side of a [`fork_into`] this is.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Side {
-    Parent { child: i32 },
+    Parent { child: u32 },
     Child,
 }
 
@@ -49,7 +49,7 @@ pub(crate) fn fork_into(namespaces: u64) -> Result<Side> {
     let pid = check(unsafe {
         libc::syscall(libc::SYS_clone3, &raw mut arguments, size_of::<CloneArgs>())
     })?;
-    Ok(match i32::try_from(pid) {
+    Ok(match u32::try_from(pid) {
         Ok(0) => Side::Child,
         Ok(child) => Side::Parent { child },
         Err(_) => return Err(Errno::RANGE),
@@ -200,8 +200,11 @@ pub(crate) fn install_seccomp(program: &[libc::sock_filter]) -> Result<()> {
 }
 
 /// Sets the hard and soft limit of one resource, each cut to the present hard limit.
-pub(crate) fn limit_resource(resource: libc::c_int, soft: u64, hard: u64) -> Result<()> {
-    let resource = resource.cast_unsigned();
+pub(crate) fn limit_resource(
+    resource: libc::__rlimit_resource_t,
+    soft: u64,
+    hard: u64,
+) -> Result<()> {
     let mut now = libc::rlimit {
         rlim_cur: 0,
         rlim_max: 0,

@@ -213,7 +213,6 @@ fn unpack(at: &Path, source: File) -> Result<Imported, LayerError> {
         tree.add(&mut entry)?;
     }
     tree.finish()?;
-    drop(entries);
     // The writer must not be cut short by a closed pipe: what follows the end is only padding.
     std::io::copy(
         &mut archive.into_inner().take(MOST_BYTES),

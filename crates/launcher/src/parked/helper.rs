@@ -78,10 +78,8 @@ fn prepare(socket: &OwnedFd) -> Outcome<()> {
 
 /// Soft things that a sandbox inherits, each as far as this machine permits.
 fn set_limits() -> Outcome<()> {
-    raw::limit_resource(libc::RLIMIT_NOFILE.cast_signed(), FILES_SOFT, FILES_HARD)
-        .explain("limit open files")?;
-    raw::limit_resource(libc::RLIMIT_CORE.cast_signed(), 0, u64::MAX)
-        .explain("limit core files")?;
+    raw::limit_resource(libc::RLIMIT_NOFILE, FILES_SOFT, FILES_HARD).explain("limit open files")?;
+    raw::limit_resource(libc::RLIMIT_CORE, 0, u64::MAX).explain("limit core files")?;
     rustix::process::setpriority_process(None, NICE).explain("set priority")?;
     // Needs CAP_SYS_RESOURCE, which a launcher in a container often lacks; nothing depends on it.
     let _ = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE);
@@ -90,7 +88,7 @@ fn set_limits() -> Outcome<()> {
 }
 
 /// Gives the new process its users and its wire, waits until it is ready and tells the launcher.
-fn tend(socket: &OwnedFd, child_socket: &OwnedFd, child: i32, order: &Order) -> Outcome<()> {
+fn tend(socket: &OwnedFd, child_socket: &OwnedFd, child: u32, order: &Order) -> Outcome<()> {
     let process = format!("/proc/{child}");
     for map in ["uid_map", "gid_map"] {
         std::fs::write(
@@ -99,7 +97,7 @@ fn tend(socket: &OwnedFd, child_socket: &OwnedFd, child: i32, order: &Order) -> 
         )
         .explain(format_args!("write {map}"))?;
     }
-    network::lay_edge_end(child.cast_unsigned())?;
+    network::lay_edge_end(child)?;
     channel::send(child_socket, b"go", &[]).explain("wake the parked process")?;
     let mut buffer = vec![0; LONGEST_MESSAGE];
     let got = channel::receive(child_socket, &mut buffer, &mut Vec::new())
@@ -110,9 +108,7 @@ fn tend(socket: &OwnedFd, child_socket: &OwnedFd, child: i32, order: &Order) -> 
     }
     let edge = File::open("/proc/self/ns/net").explain("open the edge namespace")?;
     let users = File::open(format!("{process}/ns/user")).explain("open the user namespace")?;
-    let ready = Ready::Parked {
-        pid: child.cast_unsigned(),
-    };
+    let ready = Ready::Parked { pid: child };
     let message = serde_json::to_vec(&ready).explain("write message")?;
     channel::send(socket, &message, &[edge.as_fd(), users.as_fd()]).explain("tell the launcher")?;
     Ok(())

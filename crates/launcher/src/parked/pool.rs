@@ -33,6 +33,8 @@ pub(crate) struct ParkedPool {
 struct State {
     ready: Vec<Parked>,
     closed: bool,
+    /// One is being made for the pool.
+    filling: bool,
     /// Creates that are now making one on the spot: filling up waits until the rush is over.
     rush: usize,
 }
@@ -158,14 +160,19 @@ impl ParkedPool {
             if state.closed {
                 return;
             }
+            state.filling = true;
             drop(state);
-            match self.make() {
+            let made = self.make();
+            let failed = !matches!(made, Ok(Some(_)));
+            match made {
                 Ok(Some(parked)) => self.put(parked),
-                Ok(None) => self.rest(),
-                Err(error) => {
-                    tracing::error!(%error, "no process can be parked");
-                    self.rest();
-                }
+                Ok(None) => {}
+                Err(error) => tracing::error!(%error, "no process can be parked"),
+            }
+            self.lock().filling = false;
+            self.changed.notify_all();
+            if failed {
+                self.rest();
             }
         }
     }
@@ -195,9 +202,16 @@ impl ParkedPool {
         let ready = {
             let mut state = self.lock();
             state.closed = true;
+            self.changed.notify_all();
+            // What is being made now must not be left behind.
+            while state.filling {
+                state = self
+                    .changed
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner);
+            }
             std::mem::take(&mut state.ready)
         };
-        self.changed.notify_all();
         for parked in ready {
             if let Err(error) = self.discard(parked) {
                 tracing::warn!(%error, "parked process can't be removed");

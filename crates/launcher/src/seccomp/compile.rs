@@ -39,7 +39,7 @@ pub(super) enum Action {
 
 impl Action {
     fn value(self) -> u32 {
-        let errno = |errno: libc::c_int| libc::SECCOMP_RET_ERRNO | errno.cast_unsigned();
+        let errno = |errno: libc::c_int| libc::SECCOMP_RET_ERRNO | errno as u32;
         match self {
             Self::Allowed => libc::SECCOMP_RET_ALLOW,
             Self::Denied => errno(libc::EPERM),
