@@ -20,7 +20,7 @@ fn is_made_used_frozen_and_removed_on_either_pool() {
         assert_eq!(hello["disk_limits"], kind == Kind::Btrfs);
         let base = import_base(&mut client);
         let id = fresh_id();
-        let created = client.ok(&create(&id, &[base.clone()]));
+        let created = client.ok(&create(&id, std::slice::from_ref(&base)));
         let said = client.inside(
             &id,
             "echo x > /root/file && cat /root/file && hostname && id -u",
@@ -91,7 +91,7 @@ fn an_end_by_itself_is_told_with_its_reason() {
     watcher.ok(&json!({"op": "watch"}));
     for (line, reason) in [("!exit", "agent_exited"), ("!hog", "out_of_memory")] {
         let id = fresh_id();
-        client.ok(&create(&id, &[base.clone()]));
+        client.ok(&create(&id, std::slice::from_ref(&base)));
         client.inside(&id, line);
         let event = watcher.hear().unwrap();
         assert_eq!(event["event"], "ended");
@@ -102,7 +102,7 @@ fn an_end_by_itself_is_told_with_its_reason() {
         let list = client.ok(&json!({"op": "list"}));
         let state = &list["sandboxes"][0]["state"];
         assert_eq!(*state, json!({"is": "ended", "reason": reason}));
-        let (code, _) = client.fails(&create(&id, &[base.clone()]));
+        let (code, _) = client.fails(&create(&id, std::slice::from_ref(&base)));
         assert_eq!(code, "already_exists");
         assert_eq!(client.kill(&id)["existed"], true);
     }
@@ -148,7 +148,7 @@ fn requests_that_are_not_as_they_must_be_are_refused() {
     let mut client = node.connect();
     let base = import_base(&mut client);
     let id = fresh_id();
-    let good = create(&id, &[base.clone()]);
+    let good = create(&id, std::slice::from_ref(&base));
     let mut wrong = Vec::new();
     for (pointer, value) in [
         ("/sandbox", json!("../../etc")),

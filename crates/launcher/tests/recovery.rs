@@ -15,9 +15,9 @@ fn running_sandboxes_are_adopted_and_ended_ones_noted() {
     let mut client = node.connect();
     let base = import_base(&mut client);
     let (kept, lost) = (fresh_id(), fresh_id());
-    let pid = client.ok(&create(&kept, &[base.clone()]))["pid"].clone();
+    let pid = client.ok(&create(&kept, std::slice::from_ref(&base)))["pid"].clone();
     client.inside(&kept, "echo here > /tmp/mark");
-    let other = client.ok(&create(&lost, &[base.clone()]))["pid"]
+    let other = client.ok(&create(&lost, std::slice::from_ref(&base)))["pid"]
         .as_i64()
         .unwrap();
     node.kill_launcher();
@@ -106,7 +106,7 @@ fn after_a_reboot_only_disks_are_left() {
     let mut client = node.connect();
     let base = import_base(&mut client);
     let id = fresh_id();
-    client.ok(&create(&id, &[base.clone()]));
+    client.ok(&create(&id, std::slice::from_ref(&base)));
     // As a reboot: no process, another boot, and no records where /run is in memory.
     let record = node
         .directory
