@@ -140,7 +140,7 @@ fn lock(state: &Path) -> Result<std::fs::File, ServeError> {
 }
 
 /// Makes `directory` a mount of its own that shares nothing with other mount namespaces: a wire's
-/// name must not live on in them after it was given up here, and helpers hide all by one call.
+/// name must not live on in them after it was given up here.
 fn own_mount(directory: &Path) -> Result<(), ServeError> {
     if device::mounted(directory)?.is_none() {
         let on = |call| move |e| KernelError::new(call, directory.display().to_string(), e);
@@ -168,7 +168,6 @@ fn build(node: &Node, records: PathBuf, wires: &Path) -> Result<Arc<Registry>, S
         groups.clone(),
         Arc::clone(&disks),
         Arc::clone(&slots),
-        vec![wires.directory().to_owned()],
         node.parked as usize,
     );
     let boot_id_file = Path::new("/proc/sys/kernel/random/boot_id");

@@ -4,8 +4,9 @@ use super::{Explain, Outcome};
 use rustix::fs::{Mode, OFlags, CWD};
 use rustix::io::Errno;
 use rustix::mount::{
-    fsconfig_create, fsconfig_set_string, fsmount, fsopen, move_mount, unmount, FsMountFlags,
-    FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
+    fsconfig_create, fsconfig_set_string, fsmount, fsopen, mount_change, move_mount, unmount,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags,
+    OpenTreeFlags, UnmountFlags,
 };
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::symlink;
@@ -51,6 +52,23 @@ const READ_ONLY: &[&str] = &[
     "proc/sys",
     "proc/sysrq-trigger",
 ];
+
+/// Swaps the host's tree, in a mount namespace that must be this process's own, for one that holds
+/// only /proc, /sys and /dev. A process that waits so pins no mount of the host (which else could
+/// not be unmounted for good), and what it becomes has never had the host's files in its namespace.
+pub(super) fn leave_host() -> Outcome<()> {
+    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    mount_change("/", private).explain("make mounts private")?;
+    let kept = ["proc", "sys", "dev"];
+    let clones = kept.map(|name| clone_of(&format!("/{name}")));
+    let root = make("tmpfs", &[("mode", "0755"), ("size", "65536")], SAFE)?;
+    attach(&root, "/proc")?;
+    rustix::process::fchdir(&root).explain("enter the new root")?;
+    for (clone, name) in clones.into_iter().zip(kept) {
+        place(clone?, name)?;
+    }
+    pivot(&root)
+}
 
 /// Makes `root` this process's root, dressed; nothing of the host's tree stays reachable.
 pub(super) fn enter(root: OwnedFd, shared_memory_bytes: u64) -> Outcome<()> {

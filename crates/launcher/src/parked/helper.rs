@@ -1,9 +1,8 @@
 //! The helper: root on the host, one thread, in the control groups of the sandbox to be.
 
-use super::{interior, network, Explain, Order, Outcome, Ready, LONGEST_MESSAGE};
+use super::{filesystem, interior, network, Explain, Order, Outcome, Ready, LONGEST_MESSAGE};
 use crate::channel;
 use crate::kernel::raw::{self, Side};
-use rustix::mount::{mount_change, unmount, MountPropagationFlags, UnmountFlags};
 use rustix::net::{socketpair, AddressFamily, SocketFlags, SocketType};
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
@@ -51,12 +50,7 @@ fn prepare(socket: &OwnedFd) -> Outcome<()> {
     }
     set_limits()?;
     raw::unshare(libc::CLONE_NEWNS | libc::CLONE_NEWNET).explain("unshare")?;
-    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-    mount_change("/", private).explain("make mounts private")?;
-    for path in &order.hide {
-        // Other sandboxes' wires: copying them into this one's namespace would take time.
-        unmount(path, UnmountFlags::DETACH).explain(format_args!("hide {}", path.display()))?;
-    }
+    filesystem::leave_host().explain("leave the host's files")?;
     let (here, there) = socketpair(
         AddressFamily::UNIX,
         SocketType::SEQPACKET,

@@ -29,8 +29,6 @@ pub(crate) struct Order {
     pub(crate) uid_base: u32,
     /// `cgroup.procs` files to join, in this order.
     pub(crate) join: Vec<PathBuf>,
-    /// Mounts of the host that the sandbox's namespace need not inherit for a moment.
-    pub(crate) hide: Vec<PathBuf>,
 }
 
 /// What a helper says when the parked process waits.

@@ -5,7 +5,6 @@ use crate::cgroup::Groups;
 use crate::disk::Pool;
 use crate::kernel::{Kernel, KernelError, Result};
 use crate::slots::Slots;
-use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,8 +21,6 @@ pub(crate) struct ParkedPool {
     groups: Groups,
     disks: Arc<Pool>,
     slots: Arc<Slots>,
-    /// Hidden from the new namespaces.
-    hide: Vec<PathBuf>,
     wanted: usize,
     state: Mutex<State>,
     changed: Condvar,
@@ -46,7 +43,6 @@ impl ParkedPool {
         groups: Groups,
         disks: Arc<Pool>,
         slots: Arc<Slots>,
-        hide: Vec<PathBuf>,
         wanted: usize,
     ) -> Self {
         Self {
@@ -54,7 +50,6 @@ impl ParkedPool {
             groups,
             disks,
             slots,
-            hide,
             wanted,
             state: Mutex::default(),
             changed: Condvar::new(),
@@ -108,7 +103,6 @@ impl ParkedPool {
             slot,
             uid_base: self.slots.uid_base(slot),
             join,
-            hide: self.hide.clone(),
         };
         let made = self
             .disks

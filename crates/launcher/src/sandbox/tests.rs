@@ -38,7 +38,6 @@ fn registry(fake: &Arc<Fake>, kind: PoolKind, boot_id: &str) -> Registry {
         groups.clone(),
         Arc::clone(&disks),
         Arc::clone(&slots),
-        Vec::new(),
         0,
     );
     let parts = Parts {

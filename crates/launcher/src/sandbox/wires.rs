@@ -5,7 +5,7 @@ use rustix::io::Errno;
 use rustix::net::{socket_with, AddressFamily, SocketFlags, SocketType};
 use std::fs::File;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use wardian_wire::SandboxId;
 
@@ -19,10 +19,6 @@ pub(crate) struct Wires {
 impl Wires {
     pub(crate) fn new(kernel: Arc<dyn Kernel>, directory: PathBuf) -> Self {
         Self { kernel, directory }
-    }
-
-    pub(crate) fn directory(&self) -> &Path {
-        &self.directory
     }
 
     fn path(&self, sandbox: &SandboxId) -> PathBuf {

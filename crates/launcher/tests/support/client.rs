@@ -83,15 +83,13 @@ impl Client {
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let mut header = [0; 4];
         let mut into = [IoSliceMut::new(&mut header)];
-        let got = recvmsg(
-            &self.stream,
-            &mut into,
-            &mut control,
-            RecvFlags::CMSG_CLOEXEC,
-        );
-        let got = match got {
-            Err(rustix::io::Errno::CONNRESET) => return None,
-            result => result.unwrap(),
+        let got = loop {
+            let flags = RecvFlags::CMSG_CLOEXEC;
+            match recvmsg(&self.stream, &mut into, &mut control, flags) {
+                Err(rustix::io::Errno::CONNRESET) => return None,
+                Err(rustix::io::Errno::INTR) => {}
+                result => break result.unwrap(),
+            }
         };
         if got.bytes < 4 {
             return None;
