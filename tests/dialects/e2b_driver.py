@@ -78,7 +78,7 @@ def users() -> Any:
 
 @check
 def environment_and_directory() -> Any:
-    result = box.commands.run("echo $A; pwd", envs={"A": "it's \"x\"\n$y"}, cwd="/usr/lib")
+    result = box.commands.run("echo $A; pwd", envs={"A": 'it\'s "x"\n$y'}, cwd="/usr/lib")
     return [result.stdout, raised(lambda: box.commands.run("true", cwd="/no/such"))]
 
 
@@ -110,7 +110,9 @@ def large_output() -> Any:
 @check
 def timeout() -> Any:
     marker = "sleep 4321"
-    name = raised(lambda: box.commands.run(f"setsid {marker} & (setsid {marker} &) ; sleep 99", timeout=0.5))
+    name = raised(
+        lambda: box.commands.run(f"setsid {marker} & (setsid {marker} &) ; sleep 99", timeout=0.5)
+    )
     until(lambda: box.commands.run(f"pgrep -fx '{marker}' | wc -l").stdout.strip() == "0")
     return name
 
@@ -174,7 +176,9 @@ def connect_late() -> Any:
 
 @check
 def disconnect() -> Any:
-    handle = box.commands.run("sleep 1; echo alive > /home/user/survivor", background=True, user="user")
+    handle = box.commands.run(
+        "sleep 1; echo alive > /home/user/survivor", background=True, user="user"
+    )
     handle.disconnect()
     until(lambda: box.files.exists("/home/user/survivor"))
     return box.files.read("/home/user/survivor")
@@ -292,7 +296,9 @@ def files_errors() -> Any:
 @check
 def terminal() -> Any:
     output = bytearray()
-    pty = box.pty.create(PtySize(rows=30, cols=100), user="user", cwd="/home/user", envs={"PS1": "$ "})
+    pty = box.pty.create(
+        PtySize(rows=30, cols=100), user="user", cwd="/home/user", envs={"PS1": "$ "}
+    )
 
     def listen() -> None:
         try:
@@ -381,7 +387,10 @@ def watch_stream() -> Any:
         async with asyncio.timeout(20):
             await arrived.wait()
         await handle.stop()
-        return [e in seen for e in [("a", "create", True), ("b", "create", True), ("b/c", "create", True)]]
+        return [
+            e in seen
+            for e in [("a", "create", True), ("b", "create", True), ("b/c", "create", True)]
+        ]
 
     return asyncio.run(watch())
 

@@ -156,10 +156,9 @@ def seen(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         "E2B_API_KEY": "e2b_" + "0" * 40,
     }
     # A network, processes and mounts that end with the test, whatever it does.
-    command = ["unshare", "--net", "--pid", "--mount", "--fork", "--kill-child", "bash", "-c", SCRIPT]
-    done = subprocess.run(
-        command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=300
-    )
+    unshare = ["unshare", "--net", "--pid", "--mount", "--fork", "--kill-child"]
+    command = [*unshare, "bash", "-c", SCRIPT]
+    done = subprocess.run(command, env=variables, capture_output=True, timeout=300)
     lines = [json.loads(line) for line in done.stdout.decode().splitlines()]
     assert done.returncode == 0, done.stderr.decode()
     return {line["check"]: line for line in lines}

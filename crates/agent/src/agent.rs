@@ -12,6 +12,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use wardian_wire::boot::Boot;
 use wardian_wire::connect::{Code, Failure};
+use wardian_wire::envd::process::End;
 use wardian_wire::token;
 
 /// How often what is kept for late callers is looked through.
@@ -110,8 +111,8 @@ impl Agent {
     }
 
     /// Moves a process to those that have ended, for a while.
-    pub(crate) fn retire(self: &Rc<Self>, process: &Rc<Process>) {
-        self.processes.retire(process);
+    pub(crate) fn retire(self: &Rc<Self>, process: &Rc<Process>, end: End) {
+        self.processes.retire(process, end);
         if self.pruning.replace(true) {
             return;
         }

@@ -62,23 +62,29 @@ pub(crate) fn child_signals() -> Result<OwnedFd, Errno> {
     }
 }
 
-/// Children that end leave no zombie and no SIGCHLD.
-pub(crate) fn ignore_children() {
-    // SAFETY: SIG_IGN is a valid disposition for SIGCHLD and runs no code.
-    unsafe {
-        libc::signal(libc::SIGCHLD, libc::SIG_IGN);
+/// How the spawner wants signals: all at their default, so that no command inherits what the
+/// agent, or whoever started it, ignores; but children that end leave no zombie, and writing to
+/// who is gone is an error and not the end. (`exec` of the standard library sets SIGPIPE back and
+/// empties the mask.)
+pub(crate) fn spawner_signals() {
+    for signal in 1..=libc::SIGRTMAX() {
+        let disposition = match signal {
+            libc::SIGCHLD | libc::SIGPIPE => libc::SIG_IGN,
+            _ => libc::SIG_DFL,
+        };
+        // SAFETY: both dispositions are valid for every signal and run no code; for signals that
+        // can't be changed (KILL, STOP, two of libc's own) the call fails without effect.
+        unsafe {
+            libc::signal(signal, disposition);
+        }
     }
 }
 
-/// Puts every signal back to its default, so that a command does not inherit what the agent,
-/// or whoever started it, ignores. (The mask is emptied by `exec` of the standard library.)
-pub(crate) fn default_signals() {
-    for signal in 1..=libc::SIGRTMAX() {
-        // SAFETY: SIG_DFL is valid for every signal; for those that can't be changed (KILL,
-        // STOP, two of libc's own) the call fails without effect.
-        unsafe {
-            libc::signal(signal, libc::SIG_DFL);
-        }
+/// Children that end are to be waited for, after all.
+pub(crate) fn wait_for_children() {
+    // SAFETY: SIG_DFL is a valid disposition for SIGCHLD.
+    unsafe {
+        libc::signal(libc::SIGCHLD, libc::SIG_DFL);
     }
 }
 

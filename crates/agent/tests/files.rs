@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::io::{Read, Write};
 use support::Agent;
 use wardian_wire::signature::{sign, Operation};
 
@@ -190,4 +191,36 @@ fn composing_is_all_or_nothing() {
     let joined = std::fs::read_to_string(agent.path("deep/out")).unwrap();
     assert_eq!(joined, "Hello, World");
     assert!(!agent.directory.join("1").exists());
+}
+
+#[test]
+fn a_refusal_leaves_the_connection_usable() {
+    let agent = Agent::start("refusal", None);
+    let mut stream = agent.open_keep_alive();
+    for (head, user) in [
+        ("POST /process.Process/Start", "bm9ib2R5OnNlY3JldA=="),
+        ("POST /filesystem.Filesystem/Stat", "bm9ib2R5OnNlY3JldA=="),
+        ("POST /process.Process/Fly", ""),
+        ("POST /nowhere", ""),
+        ("POST /files?path=x&username=nobody-here", ""),
+    ] {
+        // The body comes in pieces, the last after the agent could have made up its mind.
+        let request = format!(
+            "{head} HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {user}\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{{  \r\n"
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        stream.write_all(b"1\r\n}\r\n0\r\n\r\n").unwrap();
+        let mut answer = [0; 4096];
+        let count = stream.read(&mut answer).unwrap();
+        assert!(answer[..count].starts_with(b"HTTP/1.1 "), "{head}");
+        let text = String::from_utf8_lossy(&answer[..count]).to_lowercase();
+        assert!(!text.contains("connection: close"), "{head}: {text}");
+    }
+    stream
+        .write_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        .unwrap();
+    let mut answer = [0; 4096];
+    let count = stream.read(&mut answer).unwrap();
+    assert!(String::from_utf8_lossy(&answer[..count]).contains("204"));
 }

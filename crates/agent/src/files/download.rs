@@ -1,6 +1,7 @@
 //! GET /files.
 
 use super::access::Access;
+use super::buffers::Buffers;
 use super::{blocking, content_type, FileError};
 use crate::agent::Agent;
 use crate::http::body::ReplyBody;
@@ -178,10 +179,12 @@ impl Found {
         }
         let (pieces, received) = mpsc::channel(1);
         let file = Arc::clone(&self.file);
+        let buffers = Buffers::default();
         tokio::task::spawn_local(feed(pieces, move |offset| {
             let wanted = length.map_or(CHUNK as u64, |length| length - offset);
             read(
                 &file,
+                &buffers,
                 start + offset,
                 wanted.min(CHUNK as u64),
                 length.is_some(),
@@ -239,20 +242,29 @@ fn disposition(path: &Path) -> String {
 
 /// Reads up to `length` bytes at `offset`. Empty at the end of the file, which is an error if
 /// more was promised.
-fn read(file: &File, offset: u64, length: u64, promised: bool) -> io::Result<Bytes> {
-    let mut buffer = Vec::with_capacity(usize::try_from(length).unwrap_or(CHUNK));
+fn read(
+    file: &File,
+    buffers: &Buffers,
+    offset: u64,
+    length: u64,
+    promised: bool,
+) -> io::Result<Bytes> {
+    let length = usize::try_from(length).unwrap_or(CHUNK).min(CHUNK);
+    let mut buffer = buffers.take(length);
     if length > 0 {
         loop {
-            let spare = rustix::buffer::spare_capacity(&mut buffer);
-            match rustix::io::pread(file, spare, offset) {
+            match rustix::io::pread(file, &mut buffer.bytes[..length], offset) {
                 Ok(0) if promised => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(_) => break,
+                Ok(count) => {
+                    buffer.filled = count;
+                    break;
+                }
                 Err(rustix::io::Errno::INTR) => {}
                 Err(errno) => return Err(errno.into()),
             }
         }
     }
-    Ok(buffer.into())
+    Ok(Bytes::from_owner(buffer))
 }
 
 /// Sends piece after piece until an empty one. A thread is only busy while it reads, never while

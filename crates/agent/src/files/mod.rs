@@ -1,6 +1,7 @@
 //! /files: whole files in and out, as bytes.
 
 pub(crate) mod access;
+mod buffers;
 pub(crate) mod compose;
 pub(crate) mod content_type;
 pub(crate) mod download;

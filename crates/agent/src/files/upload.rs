@@ -6,9 +6,11 @@ use super::sink::Sink;
 use super::{blocking, FileError, Written};
 use crate::agent::Agent;
 use crate::http::reply::{self, Reply};
+use crate::http::request;
 use bytes::Bytes;
 use flate2::write::MultiGzDecoder;
 use http::header::{HeaderMap, CONTENT_ENCODING, CONTENT_TYPE};
+use http::request::Parts;
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -25,15 +27,22 @@ const EXPAND: usize = 4096;
 
 /// Answers a POST.
 pub(crate) async fn upload(agent: &Agent, request: Request<Incoming>) -> Reply {
-    match receive(agent, request).await {
+    let (head, mut body) = request.into_parts();
+    match receive(agent, &head, &mut body).await {
         Ok(written) => reply::json(StatusCode::OK, &written),
-        Err(error) => error.reply(),
+        Err(error) => {
+            request::drain(&mut body).await;
+            error.reply()
+        }
     }
 }
 
-async fn receive(agent: &Agent, request: Request<Incoming>) -> Result<Vec<Written>, FileError> {
-    let (head, body) = request.into_parts();
-    let access = Access::check(agent, &head, Operation::Write)?;
+async fn receive(
+    agent: &Agent,
+    head: &Parts,
+    body: &mut Incoming,
+) -> Result<Vec<Written>, FileError> {
+    let access = Access::check(agent, head, Operation::Write)?;
     let headers = head.headers.iter();
     let metadata = metadata::collect(headers.map(|(n, v)| (n.as_str(), v.as_bytes())))
         .map_err(|e| FileError::bad(e.to_string()))?;
@@ -77,7 +86,7 @@ fn is_gzip(headers: &HeaderMap) -> Result<bool, FileError> {
 async fn raw(
     access: &Access,
     metadata: BTreeMap<String, String>,
-    mut body: Incoming,
+    body: &mut Incoming,
     gzip: bool,
 ) -> Result<Vec<Written>, FileError> {
     let Some(path) = access.path.as_deref() else {
@@ -87,7 +96,7 @@ async fn raw(
     };
     let path = access.resolve(path)?;
     let mut file = open(access, path.clone(), gzip).await?;
-    while let Some(bytes) = next(&mut body).await? {
+    while let Some(bytes) = next(body).await? {
         file.add(bytes).await?;
     }
     file.finish(metadata.clone()).await?;
@@ -129,10 +138,10 @@ struct Form {
 }
 
 impl Form {
-    async fn receive(mut self, mut body: Incoming, gzip: bool) -> Result<Vec<Written>, FileError> {
+    async fn receive(mut self, body: &mut Incoming, gzip: bool) -> Result<Vec<Written>, FileError> {
         let mut expander = gzip.then(|| MultiGzDecoder::new(Vec::new()));
         let malformed = |e: std::io::Error| FileError::bad(format!("the body is not gzip: {e}"));
-        while let Some(bytes) = next(&mut body).await? {
+        while let Some(bytes) = next(body).await? {
             let Some(expander) = &mut expander else {
                 self.take(&bytes).await?;
                 continue;

@@ -17,7 +17,7 @@ use wardian_wire::envd::filesystem::{EntryResponse, ListDirResponse, MoveRequest
 use wardian_wire::envd::Empty;
 
 /// Answers a call of `method`.
-pub(crate) async fn call(agent: Rc<Agent>, method: &str, request: Request<Incoming>) -> Reply {
+pub(crate) async fn call(agent: Rc<Agent>, method: &str, mut request: Request<Incoming>) -> Reply {
     let headers = request.headers().clone();
     let agent = &agent;
     let headers = &headers;
@@ -41,7 +41,10 @@ pub(crate) async fn call(agent: Rc<Agent>, method: &str, request: Request<Incomi
             let call = watch_service::remove(agent, request);
             reply::unary(within_deadline(headers, call).await)
         }
-        _ => reply::unary::<Empty>(Err(unknown_method("filesystem.Filesystem", method))),
+        _ => {
+            request::drain(request.body_mut()).await;
+            reply::unary::<Empty>(Err(unknown_method("filesystem.Filesystem", method)))
+        }
     }
 }
 
@@ -50,8 +53,9 @@ pub(super) async fn read<T: DeserializeOwned>(
     agent: &Agent,
     request: Request<Incoming>,
 ) -> Result<(User, T)> {
-    let user = caller(agent, request.headers())?;
-    Ok((user, request::message(request).await?))
+    let headers = request.headers().clone();
+    let message = request::message(request).await?;
+    Ok((caller(agent, &headers)?, message))
 }
 
 pub(super) fn caller(agent: &Agent, headers: &HeaderMap) -> Result<User> {

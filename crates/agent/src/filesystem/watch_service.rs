@@ -82,8 +82,8 @@ fn wish(agent: &Agent, user: &User, message: &PathRequest) -> Result<Wish> {
 /// `WatchDir`.
 pub(super) async fn stream(agent: &Agent, request: Request<Incoming>) -> Result<EventStream> {
     let (head, body) = request.into_parts();
-    let user = caller(agent, &head.headers)?;
     let message = request::enveloped(body).await?;
+    let user = caller(agent, &head.headers)?;
     let mut feed = Feed::open(wish(agent, &user, &message)?).await?;
     let (queue, messages) = mpsc::channel(QUEUE);
     // The queue is new and has room.

@@ -12,6 +12,10 @@ use wardian_wire::connect::{Code, Decoder, Failure, HEADER, MAX_MESSAGE};
 /// How long a stream may be silent before a keepalive, unless the client says otherwise.
 const KEEPALIVE: Duration = Duration::from_secs(90);
 
+/// How much of a refused body is read, in bytes, and for how long.
+const DRAIN: usize = 16 * 1024 * 1024;
+const DRAIN_TIME: Duration = Duration::from_secs(5);
+
 fn invalid(message: impl Into<String>) -> Failure {
     Failure::new(Code::InvalidArgument, message)
 }
@@ -32,6 +36,25 @@ pub(crate) async fn whole(body: Incoming, limit: usize) -> Result<Bytes, Failure
             format!("request body ended early: {error}"),
         )),
     }
+}
+
+/// Reads and forgets the rest of a body, so that the answer is read and the connection can be
+/// used again: an unread body makes the server close it, and a client that is still writing, or
+/// reuses it at that moment, sees a broken pipe instead of what was wrong. At most [`DRAIN`] bytes
+/// in [`DRAIN_TIME`]; then closing it is.
+pub(crate) async fn drain(body: &mut Incoming) {
+    let read = async {
+        let mut left = DRAIN;
+        while let Some(Ok(frame)) = body.frame().await {
+            let length = frame.data_ref().map_or(0, Bytes::len);
+            match left.checked_sub(length) {
+                Some(rest) => left = rest,
+                None => return,
+            }
+        }
+    };
+    // Late or not, there is an answer to give.
+    let _ = tokio::time::timeout(DRAIN_TIME, read).await;
 }
 
 /// The message of a unary call.

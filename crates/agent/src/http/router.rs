@@ -15,10 +15,11 @@ use wardian_wire::connect::{Code, Failure};
 pub(crate) const ACCESS_TOKEN: &str = "x-access-token";
 
 /// Answers one request.
-pub(crate) async fn answer(agent: Rc<Agent>, request: Request<Incoming>) -> Reply {
+pub(crate) async fn answer(agent: Rc<Agent>, mut request: Request<Incoming>) -> Reply {
     let mut reply = if request.method() == Method::OPTIONS {
         preflight(request.headers())
     } else if !is_open(&request) && !agent.admits(token(request.headers())) {
+        request::drain(request.body_mut()).await;
         reply::rest_error(
             StatusCode::UNAUTHORIZED,
             "unauthorized access, please provide a valid access token or method signing if supported",
@@ -65,7 +66,7 @@ fn preflight(headers: &HeaderMap) -> Reply {
     reply
 }
 
-async fn dispatch(agent: Rc<Agent>, request: Request<Incoming>) -> Reply {
+async fn dispatch(agent: Rc<Agent>, mut request: Request<Incoming>) -> Reply {
     let path = request.uri().path().to_owned();
     if let Some(method) = path.strip_prefix("/process.Process/") {
         return match post(&request) {
@@ -88,9 +89,13 @@ async fn dispatch(agent: Rc<Agent>, request: Request<Incoming>) -> Reply {
         ("POST", "/files") => files::upload::upload(&agent, request).await,
         ("POST", "/files/compose") => files::compose::compose(&agent, request).await,
         (_, "/health" | "/envs" | "/metrics" | "/init" | "/files" | "/files/compose") => {
+            request::drain(request.body_mut()).await;
             reply::rest_error(StatusCode::METHOD_NOT_ALLOWED, "method not allowed")
         }
-        _ => reply::rest_error(StatusCode::NOT_FOUND, "no such route"),
+        _ => {
+            request::drain(request.body_mut()).await;
+            reply::rest_error(StatusCode::NOT_FOUND, "no such route")
+        }
     }
 }
 

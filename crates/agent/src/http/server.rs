@@ -14,7 +14,7 @@ const IDLE: Duration = Duration::from_secs(640);
 /// How long to wait when a connection can't be accepted for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How much is read from a connection at once, in bytes. Memory is only held while data flows.
-const READ_BUFFER: usize = 512 * 1024;
+const READ_BUFFER: usize = 256 * 1024;
 
 /// Accepts connections for ever. Connections already served are not affected by what goes wrong
 /// with new ones.

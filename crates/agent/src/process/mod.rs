@@ -26,10 +26,9 @@ use bytes::Bytes;
 use hub::Hub;
 use input::InputEnd;
 use job::Order;
-use std::cell::RefCell;
 use tokio::sync::mpsc;
 use wardian_wire::connect::{envelope, Failure};
-use wardian_wire::envd::process::{End, Event, EventMessage, ProcessConfig};
+use wardian_wire::envd::process::{Event, EventMessage, ProcessConfig};
 
 /// A command the agent has started.
 #[derive(Debug)]
@@ -40,15 +39,9 @@ pub(crate) struct Process {
     pub(crate) hub: Hub,
     pub(crate) input: InputEnd,
     orders: mpsc::UnboundedSender<Order>,
-    end: RefCell<Option<End>>,
 }
 
 impl Process {
-    /// How it ended, if it has.
-    pub(crate) fn end(&self) -> Option<End> {
-        self.end.borrow().clone()
-    }
-
     /// Sends a signal to the command itself; SIGKILL goes to all that descends from it too.
     pub(crate) fn signal(&self, number: i32) {
         let order = match number {

@@ -7,18 +7,34 @@ use std::rc::Rc;
 use std::time::Duration;
 use tokio::time::Instant;
 use wardian_wire::connect::{Code, Failure};
-use wardian_wire::envd::process::Selector;
+use wardian_wire::envd::process::{End, Selector};
 
 /// How long the end of a command can still be asked for.
 const RETENTION: Duration = Duration::from_secs(30);
 /// How many ends are kept at most, however fast commands end.
 const MAX_ENDED: usize = 1024;
 
+/// What is kept of a command that has ended.
+#[derive(Debug)]
+struct Ended {
+    since: Instant,
+    pid: u32,
+    tag: Option<String>,
+    end: End,
+}
+
+/// A command that was found.
+#[derive(Debug)]
+pub(crate) enum Found {
+    Running(Rc<Process>),
+    Ended { pid: u32, end: End },
+}
+
 /// All commands of this agent.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     running: RefCell<BTreeMap<u32, Rc<Process>>>,
-    ended: RefCell<VecDeque<(Instant, Rc<Process>)>>,
+    ended: RefCell<VecDeque<Ended>>,
 }
 
 impl Registry {
@@ -28,11 +44,11 @@ impl Registry {
         running.insert(process.pid, Rc::clone(process));
         // Its number may have been another's, whose end is now out of reach.
         let mut ended = self.ended.borrow_mut();
-        ended.retain(|(_, old)| old.pid != process.pid);
+        ended.retain(|old| old.pid != process.pid);
     }
 
     /// Moves a command to those that have ended.
-    pub(crate) fn retire(&self, process: &Rc<Process>) {
+    pub(crate) fn retire(&self, process: &Rc<Process>, end: End) {
         let mut running = self.running.borrow_mut();
         if running
             .get(&process.pid)
@@ -41,7 +57,12 @@ impl Registry {
             running.remove(&process.pid);
         }
         let mut ended = self.ended.borrow_mut();
-        ended.push_back((Instant::now(), Rc::clone(process)));
+        ended.push_back(Ended {
+            since: Instant::now(),
+            pid: process.pid,
+            tag: process.tag.clone(),
+            end,
+        });
         if ended.len() > MAX_ENDED {
             ended.pop_front();
         }
@@ -52,9 +73,12 @@ impl Registry {
         let mut ended = self.ended.borrow_mut();
         while ended
             .front()
-            .is_some_and(|(since, _)| since.elapsed() >= RETENTION)
+            .is_some_and(|ended| ended.since.elapsed() >= RETENTION)
         {
             ended.pop_front();
+        }
+        if ended.is_empty() {
+            ended.shrink_to_fit();
         }
         !ended.is_empty()
     }
@@ -71,21 +95,32 @@ impl Registry {
     pub(crate) fn find_running(&self, selector: Option<&Selector>) -> Result<Rc<Process>> {
         let wanted = Wanted::new(selector)?;
         let running = self.running.borrow();
-        let found = running.values().find(|p| wanted.is(p)).map(Rc::clone);
-        found.ok_or_else(|| wanted.not_found())
+        let found = running
+            .values()
+            .find(|p| wanted.is(p.pid, p.tag.as_deref()));
+        found.map(Rc::clone).ok_or_else(|| wanted.not_found())
     }
 
     /// The command that is meant, running or ended less than [`RETENTION`] ago.
     ///
     /// # Errors
     /// As [`Registry::find_running`].
-    pub(crate) fn find(&self, selector: Option<&Selector>) -> Result<Rc<Process>> {
+    pub(crate) fn find(&self, selector: Option<&Selector>) -> Result<Found> {
         self.prune();
-        self.find_running(selector).or_else(|failure| {
-            let wanted = Wanted::new(selector)?;
-            let ended = self.ended.borrow();
-            let found = ended.iter().rev().find(|(_, p)| wanted.is(p));
-            found.map(|(_, p)| Rc::clone(p)).ok_or(failure)
+        let failure = match self.find_running(selector) {
+            Ok(process) => return Ok(Found::Running(process)),
+            Err(failure) => failure,
+        };
+        let wanted = Wanted::new(selector)?;
+        let ended = self.ended.borrow();
+        let found = ended
+            .iter()
+            .rev()
+            .find(|e| wanted.is(e.pid, e.tag.as_deref()));
+        let found = found.ok_or(failure)?;
+        Ok(Found::Ended {
+            pid: found.pid,
+            end: found.end.clone(),
         })
     }
 }
@@ -107,10 +142,10 @@ impl<'a> Wanted<'a> {
         }
     }
 
-    fn is(&self, process: &Process) -> bool {
+    fn is(&self, pid: u32, tag: Option<&str>) -> bool {
         match self {
-            Self::Pid(pid) => process.pid == *pid,
-            Self::Tag(tag) => process.tag.as_deref() == Some(*tag),
+            Self::Pid(wanted) => *wanted == pid,
+            Self::Tag(wanted) => tag == Some(*wanted),
         }
     }
 

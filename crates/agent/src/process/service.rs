@@ -1,6 +1,7 @@
 //! `process.Process`: from calls to processes.
 
-use super::hub::Subscription;
+use super::hub::{Hub, Subscription};
+use super::registry::Found;
 use super::{encode, Result};
 use crate::agent::Agent;
 use crate::http::body::{EventStream, Keepalive};
@@ -18,29 +19,37 @@ use wardian_wire::envd::process::{
 use wardian_wire::envd::Empty;
 
 /// Answers a call of `method`.
-pub(crate) async fn call(agent: Rc<Agent>, method: &str, request: Request<Incoming>) -> Reply {
+pub(crate) async fn call(agent: Rc<Agent>, method: &str, mut request: Request<Incoming>) -> Reply {
     let headers = request.headers().clone();
     match method {
         "Start" => reply::stream(start(&agent, request).await),
         "Connect" => reply::stream(connect(&agent, request).await),
         "StreamInput" => {
-            let call = stream_input(&agent, request.into_body());
-            reply::client_stream(within_deadline(&headers, call).await)
+            let mut body = request.into_body();
+            let call = stream_input(&agent, &mut body);
+            let result = within_deadline(&headers, call).await;
+            if result.is_err() {
+                request::drain(&mut body).await;
+            }
+            reply::client_stream(result)
         }
         "List" => reply::unary(within_deadline(&headers, list(&agent, request)).await),
         "Update" | "SendInput" | "SendSignal" | "CloseStdin" => {
             let call = change(&agent, method, request);
             reply::unary(within_deadline(&headers, call).await)
         }
-        _ => reply::unary::<Empty>(Err(unknown_method("process.Process", method))),
+        _ => {
+            request::drain(request.body_mut()).await;
+            reply::unary::<Empty>(Err(unknown_method("process.Process", method)))
+        }
     }
 }
 
 async fn start(agent: &Rc<Agent>, request: Request<Incoming>) -> Result<EventStream> {
     let (head, body) = request.into_parts();
+    let message = request::enveloped(body).await?;
     let user = agent.user(request::user(&head.headers)?.as_deref())?;
     let limit = request::timeout(&head.headers)?;
-    let message = request::enveloped(body).await?;
     let subscription = super::start::start(agent, message, &user, limit).await?;
     Ok(stream(subscription, &head.headers))
 }
@@ -48,13 +57,14 @@ async fn start(agent: &Rc<Agent>, request: Request<Incoming>) -> Result<EventStr
 async fn connect(agent: &Agent, request: Request<Incoming>) -> Result<EventStream> {
     let (head, body) = request.into_parts();
     let message: ProcessRequest = request::enveloped(body).await?;
-    let process = agent.processes.find(message.process.as_ref())?;
-    let first = encode(Event::Start { pid: process.pid });
-    let subscription = match process.end() {
-        None => process.hub.subscribe(first),
-        Some(end) => {
-            let late = super::hub::Hub::default();
-            let subscription = late.subscribe(first);
+    let subscription = match agent.processes.find(message.process.as_ref())? {
+        Found::Running(process) => {
+            let pid = process.pid;
+            process.hub.subscribe(encode(Event::Start { pid }))
+        }
+        Found::Ended { pid, end } => {
+            let late = Hub::default();
+            let subscription = late.subscribe(encode(Event::Start { pid }));
             late.finish(&encode(Event::End(end)));
             subscription
         }
@@ -124,7 +134,7 @@ async fn change(agent: &Agent, method: &str, request: Request<Incoming>) -> Resu
 }
 
 /// Takes input as it arrives, in order.
-async fn stream_input(agent: &Agent, mut body: Incoming) -> Result<Empty> {
+async fn stream_input(agent: &Agent, body: &mut Incoming) -> Result<Empty> {
     let mut decoder = Decoder::default();
     let mut process = None;
     while let Some(frame) = body.frame().await {

@@ -69,8 +69,8 @@ pub(crate) fn run() -> ExitCode {
     let Ok(orders) = sys::inherited(0) else {
         return ExitCode::FAILURE;
     };
-    // Supervisors are nobody's business once forked; they report on their own sockets.
-    sys::ignore_children();
+    // Supervisors are nobody's children once forked; they report on their own sockets.
+    sys::spawner_signals();
     loop {
         let mut descriptors = match receive(&orders) {
             Ok(Some(descriptors)) => descriptors,

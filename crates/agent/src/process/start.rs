@@ -10,7 +10,6 @@ use super::{encode, Process, Result};
 use crate::agent::Agent;
 use crate::paths;
 use crate::users::User;
-use std::cell::RefCell;
 use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
 use std::time::Duration;
@@ -70,7 +69,6 @@ pub(super) async fn start(
         hub: super::hub::Hub::default(),
         input,
         orders,
-        end: RefCell::new(None),
     });
     let subscription = process.hub.subscribe(encode(Event::Start { pid }));
     agent.processes.add(&process);
@@ -203,8 +201,9 @@ impl Attendant {
     }
 
     fn finish(&self, end: End) {
-        self.process.end.replace(Some(end.clone()));
-        self.process.hub.finish(&encode(Event::End(end)));
-        self.agent.retire(&self.process);
+        let last = encode(Event::End(end.clone()));
+        // In one step: who connects finds it running and hears the end, or finds it ended.
+        self.process.hub.finish(&last);
+        self.agent.retire(&self.process, end);
     }
 }

@@ -53,7 +53,7 @@ fn report(control: &OwnedFd, report: Report) {
 
 fn start(control: &OwnedFd, stdio: Vec<OwnedFd>) -> Result<(Pid, OwnedFd), Failed> {
     let on = |stage| move |errno| Failed(stage, errno);
-    sys::default_signals();
+    sys::wait_for_children();
     let signals = sys::child_signals().map_err(on(Stage::Fork))?;
     set_child_subreaper(Some(getpid())).map_err(on(Stage::Fork))?;
     let job = receive(control).map_err(on(Stage::Job))?;

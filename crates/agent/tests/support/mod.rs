@@ -79,6 +79,13 @@ impl Agent {
         self.directory.join(name).to_str().unwrap().to_owned()
     }
 
+    /// A connection for several requests.
+    pub fn open_keep_alive(&self) -> TcpStream {
+        let stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
+
     /// Sends a request and returns the connection, the answer unread.
     pub fn open(&self, head: &str, headers: &[(&str, &str)], body: &[u8]) -> TcpStream {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
