@@ -73,7 +73,7 @@ check: venv-dev
 	cargo fmt --all --check
 	cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
 	$(PYTHON_RUN) tools/generate_sync.py --check
-	$(PYTHON_RUN) tools/generate_openapi.py --check
+	$(PYTHON_RUN) -m wardian.server.api.openapi | diff --unified=1 docs/openapi.json -
 
 bench: machine-test
 	@$(SUDO) $(PYTHON_RUN) -m benchmarks $(if $(ONLY),--only $(ONLY))
