@@ -146,27 +146,25 @@ fn make_dev(devices: &[(&str, OwnedFd)], shared_memory_bytes: u64) -> Outcome<()
     let size = shared_memory_bytes.to_string();
     let shared = make("tmpfs", &[("mode", "01777"), ("size", size.as_str())], SAFE)?;
     place(shared, "dev/shm")?;
-    place(make("mqueue", &[], SAFE)?, "dev/mqueue")
+    // A kernel may have been built without message queues.
+    if std::path::Path::new("/proc/sys/fs/mqueue").exists() {
+        place(make("mqueue", &[], SAFE)?, "dev/mqueue")?;
+    }
+    Ok(())
 }
 
 /// Covers what must not be seen and takes the writing from what must not be changed.
 fn hide(null: &OwnedFd) -> Outcome<()> {
+    let options = [("mode", "0755"), ("size", "0"), ("nr_inodes", "1")];
+    let empty = make("tmpfs", &options, SAFE | MountAttrFlags::MOUNT_ATTR_RDONLY)?;
     for path in HIDDEN {
         match rustix::fs::statat(CWD, *path, rustix::fs::AtFlags::SYMLINK_NOFOLLOW) {
             Err(Errno::NOENT) => {}
             Err(error) => return Err(format!("look at /{path}: {error}")),
             Ok(stat) if rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir() => {
-                let options = [("mode", "0755"), ("size", "0"), ("nr_inodes", "1")];
-                let empty = SAFE | MountAttrFlags::MOUNT_ATTR_RDONLY;
-                attach(&make("tmpfs", &options, empty)?, path)?;
+                attach(&copy_of(&empty)?, path)?;
             }
-            Ok(_) => {
-                let flags = OpenTreeFlags::OPEN_TREE_CLONE
-                    | OpenTreeFlags::OPEN_TREE_CLOEXEC
-                    | OpenTreeFlags::AT_EMPTY_PATH;
-                let cover = rustix::mount::open_tree(null, "", flags).explain("clone null")?;
-                attach(&cover, path)?;
-            }
+            Ok(_) => attach(&copy_of(null)?, path)?,
         }
     }
     for path in READ_ONLY {
@@ -182,6 +180,14 @@ fn hide(null: &OwnedFd) -> Outcome<()> {
         attach(&clone, path)?;
     }
     Ok(())
+}
+
+/// Another mount of what a detached mount shows.
+fn copy_of(mount: &OwnedFd) -> Outcome<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    rustix::mount::open_tree(mount, "", flags).explain("clone a cover")
 }
 
 fn pivot(root: &OwnedFd) -> Outcome<()> {

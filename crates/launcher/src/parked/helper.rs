@@ -9,8 +9,6 @@ use std::os::fd::{AsFd, OwnedFd};
 
 /// How much sooner than its workload the agent is served.
 const NICE: i32 = -5;
-/// How much later than others the agent is killed when the host has no memory left.
-const OOM_SCORE: &str = "-500";
 const FILES_SOFT: u64 = 65_536;
 const FILES_HARD: u64 = 1_048_576;
 
@@ -75,8 +73,8 @@ fn set_limits() -> Outcome<()> {
     raw::limit_resource(libc::RLIMIT_NOFILE, FILES_SOFT, FILES_HARD).explain("limit open files")?;
     raw::limit_resource(libc::RLIMIT_CORE, 0, u64::MAX).explain("limit core files")?;
     rustix::process::setpriority_process(None, NICE).explain("set priority")?;
-    // Needs CAP_SYS_RESOURCE, which a launcher in a container often lacks; nothing depends on it.
-    let _ = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE);
+    // The OOM score stays as it is: what is lowered here, every process in the sandbox could take
+    // for itself and have the host kill others in its place. The agent raises that of commands.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     Ok(())
 }
