@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -33,6 +34,17 @@ def node(start_node: StartNode, world: World) -> Iterator[TemporaryNode]:
         environment.setenv("WARDIAN_URL", started.url)
         environment.setenv("WARDIAN_API_KEY", started.api_key)
         yield started
+
+
+@pytest.fixture(scope="package", autouse=True)
+def slow_clients(node: TemporaryNode) -> Iterator[list[socket.socket]]:
+    """Clients that send half a head before all tests; the test of them comes late enough."""
+    made = [socket.create_connection(("127.0.0.1", node.port)) for _ in range(300)]
+    for index, stream in enumerate(made):
+        stream.sendall(b"GET / HTTP/1.1\r\nX" if index % 2 else b"PRI * HTTP/2.0\r\n")
+    yield made
+    for stream in made:
+        stream.close()
 
 
 @pytest.fixture(scope="module")

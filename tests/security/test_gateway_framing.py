@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,17 +13,6 @@ from .raw_http import exchange, exchange_2, request
 from .recorder import FOREIGN, OWN, Recorder
 
 # --- framing ------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module", autouse=True)
-def slow(node: Any) -> Iterator[list[socket.socket]]:
-    """Clients that begin before every other test here and never get on; the last test looks."""
-    made = [socket.create_connection(("127.0.0.1", node.port)) for _ in range(300)]
-    for index, stream in enumerate(made):
-        stream.sendall(b"GET / HTTP/1.1\r\nX" if index % 2 else b"PRI * HTTP/2.0\r\n")
-    yield made
-    for stream in made:
-        stream.close()
 
 
 _SMUGGLED = "GET /smuggled HTTP/1.1\r\nHost: {host}\r\n\r\n"
@@ -180,17 +167,5 @@ def test_an_endless_body_to_the_control_plane_is_cut(node: Any) -> None:
         f"POST /v1/sandboxes HTTP/1.1\r\nHost: localhost\r\n{key}Transfer-Encoding: chunked\r\n\r\n"
     )
     chunk = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
-    answer = exchange(node.port, head.encode() + chunk * 40, wait=5)
+    answer = exchange(node.port, head.encode() + chunk * 40, wait=1)
     assert answer.status in (400, 413)
-
-
-def test_slow_heads_hold_nobody_up(node: Any, first: Recorder, slow: list[socket.socket]) -> None:
-    """Many clients that send half a head each: others are served, and they are cut off."""
-    assert request(node.port, host=first.host).body == OWN
-    assert request(node.port, "/v1/health").status == 200
-    for stream in slow[:20]:
-        stream.settimeout(60)
-        try:
-            assert stream.recv(4096)[:12] in (b"", b"HTTP/1.1 408", b"HTTP/1.1 400")
-        except ConnectionResetError:
-            continue

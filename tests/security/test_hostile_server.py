@@ -20,7 +20,7 @@ from integration.waiting import until
 from wardian import Sandbox
 
 from . import attack
-from .raw_http import exchange, request
+from .raw_http import request
 from .recorder import FOREIGN, Recorder
 
 _PORT = 8200
@@ -104,9 +104,7 @@ def test_many_at_once_do_not_fill_the_edge(
 def test_an_upgrade_nobody_asked_for_is_no_tunnel(node: Any, hostile: str) -> None:
     """Bytes behind a false 101 must not be taken as a connection to something else."""
     for harm in ("unasked-upgrade", "other-upgrade"):
-        text = f"GET /{harm} HTTP/1.1\r\nHost: {hostile}\r\n\r\n"
-        answer = exchange(node.port, text.encode(), wait=3)
-        assert answer.status == 502
+        assert request(node.port, f"/{harm}", host=hostile).status == 502
 
 
 def test_a_head_that_never_comes_ends_with_its_caller(
