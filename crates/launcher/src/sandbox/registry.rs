@@ -180,30 +180,42 @@ impl Registry {
     /// Those of asking the kernel whether they are frozen.
     pub(crate) fn list(&self) -> Result<Vec<SandboxStatus>, Failure> {
         let all: Vec<Arc<Sandbox>> = lock(&self.sandboxes).values().cloned().collect();
-        let mut statuses = Vec::with_capacity(all.len());
-        for sandbox in all {
-            let (state, pid) = match sandbox.state() {
-                State::Making | State::Gone => continue,
-                State::Ended { reason, .. } => (SandboxState::Ended { reason }, 0),
-                State::Running(place, process) => {
-                    let state = match self.parts.groups.is_frozen(place.slot) {
-                        Ok(true) => SandboxState::Frozen,
-                        Ok(false) => SandboxState::Running,
-                        // Its groups go while it ends.
-                        Err(_) if !matches!(sandbox.state(), State::Running(..)) => continue,
-                        Err(error) => return Err(from_kernel(&error)),
-                    };
-                    (state, process.pid)
-                }
-            };
-            let sandbox = sandbox.id.clone();
-            statuses.push(SandboxStatus {
-                sandbox,
-                state,
-                pid,
-            });
+        let statuses = all
+            .iter()
+            .filter_map(|sandbox| self.status(sandbox).transpose());
+        statuses.collect()
+    }
+
+    fn status(&self, sandbox: &Sandbox) -> Result<Option<SandboxStatus>, Failure> {
+        match self.try_status(sandbox) {
+            // Its groups go while it ends: look again when that is over.
+            Err(_) => {
+                let _operation = lock(&sandbox.operation);
+                self.try_status(sandbox)
+            }
+            result => result,
         }
-        Ok(statuses)
+    }
+
+    fn try_status(&self, sandbox: &Sandbox) -> Result<Option<SandboxStatus>, Failure> {
+        let (state, pid) = match sandbox.state() {
+            State::Making | State::Gone => return Ok(None),
+            State::Ended { reason, .. } => (SandboxState::Ended { reason }, 0),
+            State::Running(place, process) => {
+                let frozen = self.parts.groups.is_frozen(place.slot);
+                let state = match frozen.map_err(|e| from_kernel(&e))? {
+                    true => SandboxState::Frozen,
+                    false => SandboxState::Running,
+                };
+                (state, process.pid)
+            }
+        };
+        let sandbox = sandbox.id.clone();
+        Ok(Some(SandboxStatus {
+            sandbox,
+            state,
+            pid,
+        }))
     }
 
     /// What a running sandbox uses.
