@@ -1,7 +1,7 @@
 """HTTP/1.1 from the client's side, without any I/O: requests out, response heads and bodies in.
 
 The SDK brings its own because a command costs about a millisecond in all: a general client spends
-half of that on each call, and reads bulk data in small pieces (docs/decisions/).
+half of that on each call, and reads bulk data in small pieces (docs/decisions/sdk-transport.md).
 """
 
 from __future__ import annotations
