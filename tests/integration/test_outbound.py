@@ -18,7 +18,7 @@ REACH_OUT = (Path(__file__).parent / "programs" / "reach_out.py").read_text()
 @pytest.fixture(scope="module")
 def shut_in(start_node: Any) -> Iterator[Sandbox]:
     """A sandbox of a node whose network leads to a double: a hole would reach nothing real."""
-    with world() as outside, outside.node.entered(), start_node() as node:
+    with world() as outside, outside.node.entered(), start_node(templates=("base",)) as node:
         server = {"url": node.url, "api_key": node.api_key}
         with Sandbox.create("base", timeout=600, **server) as sandbox:
             yield sandbox

@@ -19,7 +19,10 @@ from .waiting import until
 @pytest.fixture(scope="module")
 def postgres_node(start_node: Any) -> Iterator[Any]:
     """A node of its own, whose store is a real server."""
-    with cluster() as url, start_node(database_url=url) as started:
+    with (
+        cluster() as url,
+        start_node(database_url=url, templates=("minimal",), pool_size="2G") as started,
+    ):
         yield started
 
 
