@@ -27,7 +27,9 @@ _REMOTE = re.compile(r"([a-z0-9][a-z0-9-]{0,62}):(.*)", re.DOTALL)
 @click.command("cp")
 @click.argument("source")
 @click.argument("target")
-@click.option("-u", "--user", help="Whom to act as in the sandbox.")
+@click.option(
+    "-u", "--user", help="Who owns what is copied in, and whose home relative paths start in."
+)
 @json_option
 def cp_command(source: str, target: str, user: str | None, as_json: bool) -> None:
     """Copy SOURCE to TARGET, one of which is SANDBOX:PATH.

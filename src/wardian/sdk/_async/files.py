@@ -22,7 +22,9 @@ class AsyncFiles:
     """Read, write and arrange the files of one sandbox.
 
     Paths may be absolute, relative to the user's home, or begin with `~`. Every call takes `user`:
-    whom to act as, None for the sandbox's default user.
+    whose home relative paths start in and who owns what is made, None for the sandbox's
+    default user. It is no permission: these calls read and write every file, as E2B's do. A
+    command obeys its user's permissions.
     """
 
     def __init__(self, agent: AsyncAgent) -> None:
@@ -77,7 +79,7 @@ class AsyncFiles:
             format: `text` (UTF-8), `bytes`, or `stream`: pieces as they arrive, for large files.
             offset: First byte to read.
             length: How many bytes at most; None is up to the end.
-            user: Whom to act as.
+            user: Whose home relative paths start in.
 
         Raises:
             FileNotFound: There is no such file.
@@ -126,7 +128,7 @@ class AsyncFiles:
             path: The file.
             data: Text (as UTF-8), bytes, a file open for reading in binary, or an iterable of
                 bytes, which is sent as it comes.
-            user: Whom to act as, and the owner.
+            user: Whose home relative paths start in, and who owns what is made.
 
         Raises:
             DiskFull: The sandbox's disk has no room.
@@ -155,7 +157,7 @@ class AsyncFiles:
             local: The file here.
             remote: The file there; replaced if it exists.
             progress: Called with the bytes sent so far and the total.
-            user: Whom to act as, and the owner.
+            user: Whose home relative paths start in, and who owns what is made.
         """
         with open_local(local) as file:
             response = await self._agent.file(
@@ -181,7 +183,7 @@ class AsyncFiles:
             remote: The file there.
             local: The file here; it appears, or is replaced, only once all of it has come.
             progress: Called with the bytes received so far and the total.
-            user: Whom to act as.
+            user: Whose home relative paths start in.
         """
         response = await self._agent.file("GET", remote, user=user)
         try:
@@ -210,7 +212,7 @@ class AsyncFiles:
         Args:
             path: The directory; empty is the default working directory.
             depth: How many levels to descend; 1 is the directory alone.
-            user: Whom to act as.
+            user: Whose home relative paths start in.
         """
         if depth < 1:
             raise ValueError("depth is at least 1")
@@ -244,7 +246,7 @@ class AsyncFiles:
         Args:
             path: The directory.
             exist_ok: Do not mind if it exists.
-            user: Whom to act as, and the owner.
+            user: Whose home relative paths start in, and who owns what is made.
 
         Raises:
             FileExists: It exists.

@@ -131,7 +131,7 @@ class Agent:
             method: `package.Service/Method`.
             message: What to send, as JSON.
             kind: What the answer is decoded to.
-            user: The user to act as; None is the sandbox's default.
+            user: The user the call names; None is the sandbox's default.
             path: The file it is about, for errors.
             timeout: Seconds to wait for the answer.
         """
@@ -156,7 +156,7 @@ class Agent:
         Args:
             method: `package.Service/Method`.
             message: The request, encoded.
-            user: The user to act as; None is the sandbox's default.
+            user: The user the call names; None is the sandbox's default.
             timeout: Seconds after which the agent ends it, and for Start the process too.
         """
         headers = self._stream + _user_header(user)
@@ -186,7 +186,7 @@ class Agent:
         Args:
             method: GET or POST.
             path: The file.
-            user: The user to act as; None is the sandbox's default.
+            user: The user the call names; None is the sandbox's default.
             headers: More headers.
             body: The content to write.
             expect: Every other status is an error.

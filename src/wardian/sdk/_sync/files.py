@@ -23,7 +23,9 @@ class Files:
     """Read, write and arrange the files of one sandbox.
 
     Paths may be absolute, relative to the user's home, or begin with `~`. Every call takes `user`:
-    whom to act as, None for the sandbox's default user.
+    whose home relative paths start in and who owns what is made, None for the sandbox's
+    default user. It is no permission: these calls read and write every file, as E2B's do. A
+    command obeys its user's permissions.
     """
 
     def __init__(self, agent: Agent) -> None:
@@ -78,7 +80,7 @@ class Files:
             format: `text` (UTF-8), `bytes`, or `stream`: pieces as they arrive, for large files.
             offset: First byte to read.
             length: How many bytes at most; None is up to the end.
-            user: Whom to act as.
+            user: Whose home relative paths start in.
 
         Raises:
             FileNotFound: There is no such file.
@@ -125,7 +127,7 @@ class Files:
             path: The file.
             data: Text (as UTF-8), bytes, a file open for reading in binary, or an iterable of
                 bytes, which is sent as it comes.
-            user: Whom to act as, and the owner.
+            user: Whose home relative paths start in, and who owns what is made.
 
         Raises:
             DiskFull: The sandbox's disk has no room.
@@ -154,7 +156,7 @@ class Files:
             local: The file here.
             remote: The file there; replaced if it exists.
             progress: Called with the bytes sent so far and the total.
-            user: Whom to act as, and the owner.
+            user: Whose home relative paths start in, and who owns what is made.
         """
         with open_local(local) as file:
             response = self._agent.file(
@@ -180,7 +182,7 @@ class Files:
             remote: The file there.
             local: The file here; it appears, or is replaced, only once all of it has come.
             progress: Called with the bytes received so far and the total.
-            user: Whom to act as.
+            user: Whose home relative paths start in.
         """
         response = self._agent.file("GET", remote, user=user)
         try:
@@ -209,7 +211,7 @@ class Files:
         Args:
             path: The directory; empty is the default working directory.
             depth: How many levels to descend; 1 is the directory alone.
-            user: Whom to act as.
+            user: Whose home relative paths start in.
         """
         if depth < 1:
             raise ValueError("depth is at least 1")
@@ -239,7 +241,7 @@ class Files:
         Args:
             path: The directory.
             exist_ok: Do not mind if it exists.
-            user: Whom to act as, and the owner.
+            user: Whose home relative paths start in, and who owns what is made.
 
         Raises:
             FileExists: It exists.
