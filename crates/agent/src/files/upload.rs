@@ -31,7 +31,7 @@ pub(crate) async fn upload(agent: &Agent, request: Request<Incoming>) -> Reply {
     match receive(agent, &head, &mut body).await {
         Ok(written) => reply::json(StatusCode::OK, &written),
         Err(error) => {
-            request::drain(&mut body).await;
+            request::drain_behind(body);
             error.reply()
         }
     }

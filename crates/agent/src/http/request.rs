@@ -15,6 +15,8 @@ const KEEPALIVE: Duration = Duration::from_secs(90);
 /// How much of a refused body is read, in bytes, and for how long.
 const DRAIN: usize = 16 * 1024 * 1024;
 const DRAIN_TIME: Duration = Duration::from_secs(5);
+/// How long a body may go on behind its answer.
+const DRAIN_BEHIND_TIME: Duration = Duration::from_secs(60);
 
 fn invalid(message: impl Into<String>) -> Failure {
     Failure::new(Code::InvalidArgument, message)
@@ -43,8 +45,21 @@ pub(crate) async fn whole(body: Incoming, limit: usize) -> Result<Bytes, Failure
 /// reuses it at that moment, sees a broken pipe instead of what was wrong. At most [`DRAIN`] bytes
 /// in [`DRAIN_TIME`]; then closing it is.
 pub(crate) async fn drain(body: &mut Incoming) {
+    forget(body, DRAIN, DRAIN_TIME).await;
+}
+
+/// The same behind the answer, for a body that may be as large as a disk: who sends it learns at
+/// once that it is in vain, and one that reads only after writing still finds the answer. The task
+/// ends with the connection, or after [`DRAIN_BEHIND_TIME`].
+pub(crate) fn drain_behind(mut body: Incoming) {
+    tokio::task::spawn_local(async move {
+        forget(&mut body, usize::MAX, DRAIN_BEHIND_TIME).await;
+    });
+}
+
+async fn forget(body: &mut Incoming, most: usize, time: Duration) {
     let read = async {
-        let mut left = DRAIN;
+        let mut left = most;
         while let Some(Ok(frame)) = body.frame().await {
             let length = frame.data_ref().map_or(0, Bytes::len);
             match left.checked_sub(length) {
@@ -54,7 +69,7 @@ pub(crate) async fn drain(body: &mut Incoming) {
         }
     };
     // Late or not, there is an answer to give.
-    let _ = tokio::time::timeout(DRAIN_TIME, read).await;
+    let _ = tokio::time::timeout(time, read).await;
 }
 
 /// The message of a unary call.
