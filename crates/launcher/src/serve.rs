@@ -193,6 +193,8 @@ fn build(node: &Node, records: PathBuf, wires: &Path) -> Result<Arc<Registry>, S
 fn start_threads(registry: &Arc<Registry>) {
     let parked = Arc::clone(&registry.parts().parked);
     std::thread::spawn(move || parked.fill());
+    let ended = Arc::clone(registry);
+    std::thread::spawn(move || ended.unmount_roots());
     let watched = Arc::clone(registry);
     std::thread::spawn(move || {
         if let Err(error) = watched.watch_deaths() {

@@ -273,7 +273,7 @@ impl Kernel for Fake {
             users: null(),
         })
     }
-    fn start(&self, parked: &Parked, _: &Job, _: OwnedFd, _: &[u8]) -> Result<()> {
+    fn start(&self, parked: &Parked, _: &Job, _: BorrowedFd<'_>, _: &[u8]) -> Result<()> {
         self.make("start", parked.slot.to_string(), |s| {
             s.parked.remove(&parked.process.pid);
         })

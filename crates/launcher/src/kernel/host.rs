@@ -182,7 +182,7 @@ impl Kernel for Host {
         super::park::park(order)
     }
 
-    fn start(&self, parked: &Parked, job: &Job, root: OwnedFd, boot: &[u8]) -> Result<()> {
+    fn start(&self, parked: &Parked, job: &Job, root: BorrowedFd<'_>, boot: &[u8]) -> Result<()> {
         super::park::start(parked, job, root, &self.agent, boot)
     }
 

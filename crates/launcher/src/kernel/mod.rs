@@ -124,7 +124,7 @@ pub(crate) trait Kernel: std::fmt::Debug + Send + Sync + 'static {
     /// Makes a process in new namespaces that waits to become a sandbox.
     fn park(&self, order: &Order) -> Result<Parked>;
     /// Makes a parked process the agent of a sandbox; returns when it has been exec'ed.
-    fn start(&self, parked: &Parked, job: &Job, root: OwnedFd, boot: &[u8]) -> Result<()>;
+    fn start(&self, parked: &Parked, job: &Job, root: BorrowedFd<'_>, boot: &[u8]) -> Result<()>;
     /// The process of this pid and start time, if it still runs.
     fn find(&self, pid: u32, start_time: u64) -> Result<Option<Process>>;
     fn kill(&self, process: &Process) -> Result<()>;

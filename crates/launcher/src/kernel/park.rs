@@ -11,7 +11,7 @@ use rustix::pipe::{pipe_with, PipeFlags};
 use rustix::process::{waitpgid, Pid, WaitOptions};
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -132,7 +132,7 @@ fn converse(socket: &OwnedFd, order: &Order) -> Result<(u32, OwnedFd, OwnedFd)> 
 pub(super) fn start(
     parked: &Parked,
     job: &Job,
-    root: OwnedFd,
+    root: BorrowedFd<'_>,
     agent: &Path,
     boot: &[u8],
 ) -> Result<()> {
@@ -145,7 +145,7 @@ pub(super) fn start(
     let (errors, report) = pipe_with(PipeFlags::CLOEXEC).map_err(failed("pipe for"))?;
     let message =
         serde_json::to_vec(job).map_err(|e| KernelError::told("start", object(), e.to_string()))?;
-    let fds = [root.as_fd(), program.as_fd(), boot.as_fd(), report.as_fd()];
+    let fds = [root, program.as_fd(), boot.as_fd(), report.as_fd()];
     channel::send(&parked.socket, &message, &fds).map_err(failed("send job to"))?;
     drop(report);
     let mut what = [0; 1024];

@@ -5,6 +5,7 @@ use super::registry::{lock, Registry, Sandbox, State};
 use crate::failure::{failure, from_kernel, invalid};
 use crate::kernel::{KernelError, Result as KernelResult};
 use crate::parked::{Job, Parked};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use wardian_wire::launcher::{Create, Failure, FailureCode};
 
@@ -107,9 +108,12 @@ impl Registry {
         let Some(parked) = parked else {
             return Err(failure(FailureCode::NoCapacity, "all uid slots are taken"));
         };
-        if let Err(error) = self.settle(request, &parked, &boot) {
-            self.undo(sandbox, parked);
-            return Err(from_kernel(&error));
+        match self.settle(request, &parked, &boot) {
+            Ok(root) => sandbox.hold(root),
+            Err(error) => {
+                self.undo(sandbox, parked);
+                return Err(from_kernel(&error));
+            }
         }
         let place = place_of(&parked);
         let process = Arc::new(parked.process);
@@ -123,7 +127,7 @@ impl Registry {
         Ok(process.pid)
     }
 
-    fn settle(&self, request: &Create, parked: &Parked, boot: &[u8]) -> KernelResult<()> {
+    fn settle(&self, request: &Create, parked: &Parked, boot: &[u8]) -> KernelResult<OwnedFd> {
         let parts = &self.parts;
         let (id, slot, limits) = (&request.sandbox, parked.slot, &request.limits);
         let record = |phase| Record {
@@ -143,15 +147,13 @@ impl Registry {
         let disk = parts
             .disks
             .claim_spare(slot, id, &request.layers, limits.disk_bytes)?;
-        parts
-            .wires
-            .keep(id, std::os::fd::AsFd::as_fd(&parked.edge_network))?;
+        parts.wires.keep(id, parked.edge_network.as_fd())?;
         let layers: Vec<_> = request
             .layers
             .iter()
             .map(|l| parts.disks.layer(l))
             .collect();
-        let users = std::os::fd::AsFd::as_fd(&parked.users);
+        let users = parked.users.as_fd();
         let root = parts
             .kernel
             .overlay(&layers, &disk, users, parked.uid_base)?;
@@ -159,8 +161,9 @@ impl Registry {
             hostname: request.boot.hostname.clone(),
             shared_memory_bytes: limits.memory_bytes / 2,
         };
-        parts.kernel.start(parked, &job, root, boot)?;
-        parts.records.write(&record(Phase::Running(place)))
+        parts.kernel.start(parked, &job, root.as_fd(), boot)?;
+        parts.records.write(&record(Phase::Running(place)))?;
+        Ok(root)
     }
 
     /// Removes what a failed create had made. The record goes last: what can't be undone now is

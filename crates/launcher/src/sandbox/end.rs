@@ -28,7 +28,7 @@ impl Registry {
             State::Running(place, process) => {
                 // Numbers must not keep it alive.
                 let usage = self.read_usage(id, place.slot).unwrap_or_default();
-                self.end_processes(id, place, &process)
+                self.end_processes(&sandbox, place, &process)
                     .map_err(|e| from_kernel(&e))?;
                 let reason = EndReason::AgentExited;
                 let ended = State::Ended {
@@ -47,11 +47,11 @@ impl Registry {
     /// Kills what runs and removes everything but disk and record. May be repeated.
     pub(super) fn end_processes(
         &self,
-        id: &SandboxId,
+        sandbox: &Sandbox,
         place: Place,
         process: &Process,
     ) -> KernelResult<Option<Death>> {
-        let parts = &self.parts;
+        let (parts, id) = (&self.parts, &sandbox.id);
         let killed_all = parts.groups.kill(place.slot)?;
         if !killed_all {
             parts.kernel.kill(process)?;
@@ -65,6 +65,7 @@ impl Registry {
         parts.wires.release(id)?;
         parts.groups.remove(place.slot)?;
         parts.slots.give_back(place.slot);
+        self.let_go(sandbox);
         Ok(death)
     }
 
@@ -99,7 +100,7 @@ impl Registry {
         };
         let id = &sandbox.id;
         let usage = self.read_usage(id, place.slot).unwrap_or_default();
-        self.end_processes(id, place, process)?;
+        self.end_processes(sandbox, place, process)?;
         let reason = reason(death, &usage);
         tracing::info!(sandbox = %id, ?reason, "ended by itself");
         self.set_ended(sandbox, reason.clone(), usage.clone())?;

@@ -11,7 +11,7 @@ use crate::parked::pool::ParkedPool;
 use crate::slots::Slots;
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
-use std::sync::mpsc::{sync_channel, Receiver, SyncSender, TrySendError};
+use std::sync::mpsc::{channel, sync_channel, Receiver, Sender, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wardian_wire::launcher::{
     EndReason, Event, Failure, FailureCode, LayerId, SandboxState, SandboxStatus, Usage,
@@ -43,6 +43,9 @@ pub(crate) struct Registry {
     pub(super) parts: Parts,
     sandboxes: Mutex<BTreeMap<SandboxId, Arc<Sandbox>>>,
     watchers: Mutex<Vec<SyncSender<Event>>>,
+    /// Roots to unmount, one after the other.
+    let_go: Sender<OwnedFd>,
+    unmount: Mutex<Option<Receiver<OwnedFd>>>,
     pub(super) deaths: Option<Arc<DeathWatch>>,
 }
 
@@ -54,6 +57,9 @@ pub(crate) struct Sandbox {
     /// Held by whoever changes it: create, kill, freeze and the end by itself exclude each other.
     pub(super) operation: Mutex<()>,
     state: Mutex<State>,
+    /// Its root, held so that its end does not wait for the unmounting: overlay then writes back
+    /// all of the pool, other sandboxes' data too. An adopted sandbox has none.
+    root: Mutex<Option<OwnedFd>>,
 }
 
 #[derive(Clone, Debug)]
@@ -75,11 +81,16 @@ impl Sandbox {
             layers,
             operation: Mutex::default(),
             state: Mutex::new(state),
+            root: Mutex::default(),
         }
     }
 
     pub(super) fn state(&self) -> State {
         lock(&self.state).clone()
+    }
+
+    pub(super) fn hold(&self, root: OwnedFd) {
+        *lock(&self.root) = Some(root);
     }
 
     pub(super) fn set_state(&self, state: State) {
@@ -90,8 +101,11 @@ impl Sandbox {
 impl Registry {
     /// A registry of nothing; see `recover`.
     pub(crate) fn new(parts: Parts, deaths: Option<Arc<DeathWatch>>) -> Self {
+        let (let_go, unmount) = channel();
         Self {
             parts,
+            let_go,
+            unmount: Mutex::new(Some(unmount)),
             sandboxes: Mutex::default(),
             watchers: Mutex::default(),
             deaths,
@@ -110,6 +124,20 @@ impl Registry {
         match &self.deaths {
             Some(deaths) => deaths.run(self),
             None => Ok(()),
+        }
+    }
+
+    /// Unmounts the roots of sandboxes that have ended, for ever.
+    pub(crate) fn unmount_roots(&self) {
+        let receiver = lock(&self.unmount).take();
+        receiver.into_iter().flatten().for_each(drop);
+    }
+
+    /// Gives up the root of a sandbox without processes.
+    pub(super) fn let_go(&self, sandbox: &Sandbox) {
+        if let Some(root) = lock(&sandbox.root).take() {
+            // If nobody receives any more it is dropped, and so unmounted, right here.
+            drop(self.let_go.send(root));
         }
     }
 
