@@ -15,6 +15,11 @@ const SAFE: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID
     .union(MountAttrFlags::MOUNT_ATTR_NODEV)
     .union(MountAttrFlags::MOUNT_ATTR_NOEXEC);
 
+/// What a tree without files has.
+const KEPT: [&str; 3] = ["proc", "sys", "dev"];
+/// Where in it the sandbox's root is attached before it takes over.
+const WAITING_ROOM: &str = "/root";
+
 /// Devices of the host that every program expects and none can do harm with.
 const DEVICES: &[&str] = &["null", "zero", "full", "random", "urandom", "tty"];
 
@@ -59,19 +64,22 @@ const READ_ONLY: &[&str] = &[
 pub(super) fn leave_host() -> Outcome<()> {
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     mount_change("/", private).explain("make mounts private")?;
-    let kept = ["proc", "sys", "dev"];
-    let clones = kept.map(|name| clone_of(&format!("/{name}")));
+    let clones = KEPT.map(|name| clone_of(&format!("/{name}")));
     let root = make("tmpfs", &[("mode", "0755"), ("size", "65536")], SAFE)?;
     attach(&root, "/proc")?;
     rustix::process::fchdir(&root).explain("enter the new root")?;
-    for (clone, name) in clones.into_iter().zip(kept) {
+    for (clone, name) in clones.into_iter().zip(KEPT) {
         place(clone?, name)?;
     }
+    let mode = Mode::from_raw_mode(0o755);
+    rustix::fs::mkdirat(CWD, WAITING_ROOM.trim_start_matches('/'), mode)
+        .explain("make a place for the root")?;
     pivot(&root)
 }
 
-/// Makes `root` this process's root, dressed; nothing of the host's tree stays reachable.
-pub(super) fn enter(root: OwnedFd, shared_memory_bytes: u64) -> Outcome<()> {
+/// Mounts over /proc, /sys and /dev what a sandbox will see there: all that does not depend on which
+/// sandbox it will be.
+pub(super) fn dress() -> Outcome<()> {
     let null = clone_of("/dev/null")?;
     let devices: Vec<(&str, OwnedFd)> = DEVICES
         .iter()
@@ -81,15 +89,26 @@ pub(super) fn enter(root: OwnedFd, shared_memory_bytes: u64) -> Outcome<()> {
     // namespace is not shown more of them than before.
     let proc = make("proc", &[], SAFE)?;
     let sys = make("sysfs", &[], SAFE | MountAttrFlags::MOUNT_ATTR_RDONLY)?;
-    // Any directory that is always there serves as the place to attach the root to.
-    attach(&root, "/proc")?;
-    rustix::process::fchdir(&root).explain("enter the root")?;
-    for (mount, name) in [(&proc, "proc"), (&sys, "sys")] {
-        place(mount, name)?;
+    place(&proc, "proc")?;
+    place(&sys, "sys")?;
+    make_dev(&devices)?;
+    hide(&null)
+}
+
+/// Makes `root` this process's root and moves there what [`dress`] has made; nothing of the host's
+/// tree stays reachable.
+pub(super) fn enter(root: &OwnedFd, shared_memory_bytes: u64) -> Outcome<()> {
+    attach(root, WAITING_ROOM)?;
+    rustix::process::fchdir(root).explain("enter the root")?;
+    for name in KEPT {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let mount = rustix::fs::open(format!("/{name}"), flags, Mode::empty());
+        place(mount.explain(format_args!("open /{name}"))?, name)?;
     }
-    make_dev(&devices, shared_memory_bytes)?;
-    hide(&null)?;
-    pivot(&root)
+    let size = shared_memory_bytes.to_string();
+    let options = [("mode", "01777"), ("size", size.as_str())];
+    place(make("tmpfs", &options, SAFE)?, "dev/shm")?;
+    pivot(root)
 }
 
 fn clone_of(path: &str) -> Outcome<OwnedFd> {
@@ -127,7 +146,7 @@ fn place(mount: impl AsFd, name: &str) -> Outcome<()> {
     move_mount(mount, "", place, "", flags).explain(format_args!("mount at /{name}"))
 }
 
-fn make_dev(devices: &[(&str, OwnedFd)], shared_memory_bytes: u64) -> Outcome<()> {
+fn make_dev(devices: &[(&str, OwnedFd)]) -> Outcome<()> {
     let quiet = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
     let dev = make("tmpfs", &[("mode", "0755"), ("size", "65536")], quiet)?;
     place(&dev, "dev")?;
@@ -143,9 +162,6 @@ fn make_dev(devices: &[(&str, OwnedFd)], shared_memory_bytes: u64) -> Outcome<()
     }
     let terminals = [("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")];
     place(make("devpts", &terminals, quiet)?, "dev/pts")?;
-    let size = shared_memory_bytes.to_string();
-    let shared = make("tmpfs", &[("mode", "01777"), ("size", size.as_str())], SAFE)?;
-    place(shared, "dev/shm")?;
     // A kernel may have been built without message queues.
     if std::path::Path::new("/proc/sys/fs/mqueue").exists() {
         place(make("mqueue", &[], SAFE)?, "dev/mqueue")?;

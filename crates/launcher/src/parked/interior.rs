@@ -79,6 +79,7 @@ fn prepare() -> Outcome<OwnedFd> {
     raw::set_undumpable().explain("become undumpable")?;
     raw::new_session_keyring().explain("leave the keyring")?;
     network::set_up_sandbox_end()?;
+    filesystem::dress()?;
     listen_for_agent()
 }
 
@@ -100,7 +101,7 @@ fn become_agent(
     boot: OwnedFd,
     listener: OwnedFd,
 ) -> Outcome<()> {
-    filesystem::enter(root, job.shared_memory_bytes)?;
+    filesystem::enter(&root, job.shared_memory_bytes)?;
     // Not before: until it has a job the launcher finds this process by the helper's group.
     rustix::process::setsid().explain("setsid")?;
     rustix::system::sethostname(job.hostname.as_bytes()).explain("sethostname")?;
