@@ -6,26 +6,24 @@ use rustix::io::Errno;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use wardian_wire::launcher::{Limits, Usage};
+use wardian_wire::launcher::Limits;
 
 const CPU_PERIOD_USEC: u64 = 100_000;
 /// How often, and how long in all, a directory is tried that still holds dying processes.
 const REMOVE_PAUSE: Duration = Duration::from_millis(2);
 const REMOVE_ATTEMPTS: u32 = 500;
-const FREEZE_PAUSE: Duration = Duration::from_millis(1);
-const FREEZE_ATTEMPTS: u32 = 5000;
 
 /// The launcher's part of the hierarchies.
 #[derive(Clone, Debug)]
 pub(crate) struct Groups {
-    kernel: Arc<dyn Kernel>,
+    pub(super) kernel: Arc<dyn Kernel>,
     hierarchies: Hierarchies,
     /// Name of the directory that holds all slots.
     parent: String,
 }
 
 /// A controller's directory for one slot, and which dialect it speaks.
-enum Dialect {
+pub(super) enum Dialect {
     V1(PathBuf),
     V2(PathBuf),
 }
@@ -168,7 +166,7 @@ impl Groups {
         Ok(())
     }
 
-    fn controller(&self, controller: &str, slot: u32) -> Option<Dialect> {
+    pub(super) fn controller(&self, controller: &str, slot: u32) -> Option<Dialect> {
         let below = |mount: &Path| mount.join(&self.parent).join(slot.to_string());
         if let Some(mount) = self.hierarchies.v1.get(controller) {
             return Some(Dialect::V1(below(mount)));
@@ -178,7 +176,7 @@ impl Groups {
         has.then(|| Dialect::V2(below(mount)))
     }
 
-    fn v2(&self, slot: u32) -> Option<PathBuf> {
+    pub(super) fn v2(&self, slot: u32) -> Option<PathBuf> {
         let mount = self.hierarchies.v2.as_ref()?;
         Some(mount.join(&self.parent).join(slot.to_string()))
     }
@@ -272,46 +270,6 @@ impl Groups {
         self.kernel.write(&file, "1").map(|()| true)
     }
 
-    /// Stops all processes; returns when they have stopped. On failure they go on.
-    ///
-    /// # Errors
-    /// Those of the calls; `ETIMEDOUT` if some process does not stop.
-    pub(crate) fn freeze(&self, slot: u32) -> Result<()> {
-        let result = self.try_freeze(slot);
-        if result.is_err() {
-            self.thaw(slot)?;
-        }
-        result
-    }
-
-    fn try_freeze(&self, slot: u32) -> Result<()> {
-        for attempt in 0..FREEZE_ATTEMPTS {
-            if attempt == 0 {
-                let (file, value) = self.freezer(slot, true)?;
-                self.kernel.write(&file, value)?;
-            }
-            if self.is_frozen(slot)? {
-                return Ok(());
-            }
-            self.kernel.pause(FREEZE_PAUSE);
-        }
-        let object = format!("slot {slot}");
-        Err(KernelError::new("freeze", object, Errno::TIMEDOUT))
-    }
-
-    /// Lets the processes go on.
-    ///
-    /// # Errors
-    /// Those of the calls.
-    pub(crate) fn thaw(&self, slot: u32) -> Result<()> {
-        let (file, value) = self.freezer(slot, false)?;
-        // What was only half-made may have no freezer, and then nothing in it is frozen.
-        if self.kernel.exists(&file) {
-            self.kernel.write(&file, value)?;
-        }
-        Ok(())
-    }
-
     /// Pids of all processes in the groups of `slot`.
     ///
     /// # Errors
@@ -329,78 +287,4 @@ impl Groups {
         pids.dedup();
         Ok(pids)
     }
-
-    fn freezer(&self, slot: u32, frozen: bool) -> Result<(PathBuf, &'static str)> {
-        if let Some(at) = self.v2(slot) {
-            return Ok((at.join("cgroup.freeze"), if frozen { "1" } else { "0" }));
-        }
-        let Some(Dialect::V1(at)) = self.controller("freezer", slot) else {
-            let object = format!("slot {slot}");
-            return Err(KernelError::new("find freezer", object, Errno::NOENT));
-        };
-        let value = if frozen { "FROZEN" } else { "THAWED" };
-        Ok((at.join("freezer.state"), value))
-    }
-
-    /// Whether all processes have stopped.
-    ///
-    /// # Errors
-    /// Those of the calls.
-    pub(crate) fn is_frozen(&self, slot: u32) -> Result<bool> {
-        if let Some(at) = self.v2(slot) {
-            let events = self.kernel.read(&at.join("cgroup.events"))?;
-            return Ok(field(&events, "frozen") == Some(1));
-        }
-        let (file, _) = self.freezer(slot, true)?;
-        Ok(self.kernel.read(&file)?.trim() == "FROZEN")
-    }
-
-    /// What the processes use and have used; `disk_bytes` is not filled in.
-    ///
-    /// # Errors
-    /// Those of the calls.
-    pub(crate) fn usage(&self, slot: u32) -> Result<Usage> {
-        let number = |at: &Path, file: &str| -> Result<u64> {
-            let text = self.kernel.read(&at.join(file))?;
-            Ok(text.trim().parse().unwrap_or(0))
-        };
-        let named = |at: &Path, file: &str, name: &str| -> Result<u64> {
-            let text = self.kernel.read(&at.join(file))?;
-            Ok(field(&text, name).unwrap_or(0))
-        };
-        let mut usage = Usage::default();
-        if let Some(at) = self.v2(slot) {
-            usage.cpu_usec = named(&at, "cpu.stat", "usage_usec")?;
-        } else if let Some(Dialect::V1(at)) = self.controller("cpuacct", slot) {
-            usage.cpu_usec = number(&at, "cpuacct.usage")? / 1000;
-        }
-        match self.controller("memory", slot) {
-            Some(Dialect::V1(at)) => {
-                usage.memory_bytes = number(&at, "memory.usage_in_bytes")?;
-                usage.memory_peak_bytes = number(&at, "memory.max_usage_in_bytes")?;
-                usage.oom_kills = named(&at, "memory.oom_control", "oom_kill")?;
-            }
-            Some(Dialect::V2(at)) => {
-                usage.memory_bytes = number(&at, "memory.current")?;
-                // Since Linux 5.19; before, the present is the best there is.
-                let peak = at.join("memory.peak");
-                usage.memory_peak_bytes = match self.kernel.exists(&peak) {
-                    true => number(&at, "memory.peak")?,
-                    false => usage.memory_bytes,
-                };
-                usage.oom_kills = named(&at, "memory.events", "oom_kill")?;
-            }
-            None => {}
-        }
-        if let Some(Dialect::V1(at) | Dialect::V2(at)) = self.controller("pids", slot) {
-            usage.pids = u32::try_from(number(&at, "pids.current")?).unwrap_or(u32::MAX);
-        }
-        Ok(usage)
-    }
-}
-
-/// The number after `name` in lines of `name number`.
-fn field(text: &str, name: &str) -> Option<u64> {
-    let mut lines = text.lines().filter_map(|line| line.split_once(' '));
-    lines.find(|(key, _)| *key == name)?.1.trim().parse().ok()
 }

@@ -252,7 +252,11 @@ impl Registry {
     /// `not_found`, or those of the calls.
     pub(crate) fn usage(&self, id: &SandboxId) -> Result<Usage, Failure> {
         let (place, _) = self.running(id)?;
-        self.read_usage(id, place.slot)
+        self.read_usage(id, place.slot).or_else(|failure| {
+            // It may have ended meanwhile, and its groups with it.
+            self.running(id)?;
+            Err(failure)
+        })
     }
 
     pub(super) fn read_usage(&self, id: &SandboxId, slot: u32) -> Result<Usage, Failure> {
