@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import tempfile
@@ -112,8 +111,3 @@ def _send(source: Path, address: tuple[str, int]) -> None:
     with socket.create_connection(address) as connection, source.open("rb") as file:
         while chunk := file.read(CHUNK):
             connection.sendall(chunk)
-
-
-def available() -> bool:
-    """Whether the other runtimes are installed (`make bench` installs them)."""
-    return shutil.which("runc") is not None and shutil.which("podman") is not None
