@@ -20,6 +20,7 @@ WORDS = {
     "AsyncClient": "Client",
     "AsyncCommands": "Commands",
     "AsyncConnection": "Connection",
+    "AsyncEvents": "Events",
     "AsyncFiles": "Files",
     "AsyncMessages": "Messages",
     "AsyncProcess": "Process",

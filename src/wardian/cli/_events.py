@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from wardian.sdk._errors import ApiError, ProtocolError
+from wardian.sdk._events import Event, EventDecoder
 from wardian.sdk._models import Template
 from wardian.sdk._sync.transport import Response
-
-_EVENT_LIMIT = 1024 * 1024
 
 
 class _Progress(msgspec.Struct):
@@ -31,30 +30,15 @@ class _Error(msgspec.Struct):
     hint: str | None = None
 
 
-def events(response: Response) -> Iterator[tuple[str, bytes]]:
-    """Name and data of each event, as they come.
+def events(response: Response) -> Iterator[Event]:
+    """The events of a stream, as they come.
 
     Raises:
-        ProtocolError: An event is longer than 1 MiB.
+        ProtocolError: An event is too long.
     """
-    waiting = b""
-    name, data = "message", b""
+    decoder = EventDecoder()
     while piece := response.receive():
-        waiting += piece
-        *lines, waiting = waiting.split(b"\n")
-        if len(waiting) + len(data) > _EVENT_LIMIT:
-            response.close()
-            raise ProtocolError("an event of the server is too long")
-        for line in (line.removesuffix(b"\r") for line in lines):
-            field, _, value = line.partition(b":")
-            value = value.removeprefix(b" ")
-            if field == b"event":
-                name = value.decode("utf-8", "replace")
-            elif field == b"data":
-                data += value
-            elif not line and data:
-                yield name, data
-                name, data = "message", b""
+        yield from decoder.feed(piece)
 
 
 def follow_pull(response: Response, advance: Callable[[str, int, int | None], None]) -> Template:
@@ -69,7 +53,8 @@ def follow_pull(response: Response, advance: Callable[[str, int, int | None], No
         ProtocolError: The stream ended without saying how.
     """
     try:
-        for name, data in events(response):
+        for event in events(response):
+            name, data = event.name, event.data
             if name == "progress":
                 at = msgspec.json.decode(data, type=_Progress)
                 label = f"{at.index + 1}/{at.count} {at.layer.removeprefix('sha256:')[:12]}"

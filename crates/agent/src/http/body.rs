@@ -1,5 +1,6 @@
 //! The bodies of answers.
 
+use super::sse;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use std::cell::RefCell;
@@ -22,7 +23,19 @@ pub(crate) enum ReplyBody {
     Whole(Option<Bytes>),
     Events(EventStream),
     /// Pieces of known total length, or of unknown (`None`).
-    Pieces(mpsc::Receiver<Result<Bytes, std::io::Error>>, Option<u64>),
+    Pieces(Pieces, Option<u64>),
+    /// Events, with a comment in long silences.
+    Beating(Pieces, Keepalive),
+}
+
+type Pieces = mpsc::Receiver<Result<Bytes, std::io::Error>>;
+
+impl ReplyBody {
+    /// A stream of events.
+    pub(crate) fn beating(pieces: Pieces) -> Self {
+        let comment = Bytes::from_static(sse::COMMENT);
+        Self::Beating(pieces, Keepalive::new(sse::HEARTBEAT, comment))
+    }
 }
 
 impl Body for ReplyBody {
@@ -39,6 +52,13 @@ impl Body for ReplyBody {
             Self::Pieces(pieces, _) => pieces
                 .poll_recv(context)
                 .map(|p| p.map(|r| r.map(Frame::data).map_err(BodyError))),
+            Self::Beating(pieces, keepalive) => match pieces.poll_recv(context) {
+                Poll::Ready(piece) => {
+                    keepalive.reset();
+                    Poll::Ready(piece.map(|r| r.map(Frame::data).map_err(BodyError)))
+                }
+                Poll::Pending => keepalive.poll(context).map(|b| Some(Ok(Frame::data(b)))),
+            },
         }
     }
 
@@ -52,7 +72,7 @@ impl Body for ReplyBody {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64))
             }
             Self::Pieces(_, Some(length)) => SizeHint::with_exact(*length),
-            Self::Pieces(_, None) | Self::Events(_) => SizeHint::default(),
+            Self::Pieces(_, None) | Self::Events(_) | Self::Beating(..) => SizeHint::default(),
         }
     }
 }
@@ -91,6 +111,17 @@ impl Keepalive {
     fn reset(&mut self) {
         self.timer.as_mut().reset(Instant::now() + self.interval);
     }
+
+    /// What to say, once there was silence for long enough.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Bytes> {
+        if self.timer.as_mut().poll(context).is_pending() {
+            return Poll::Pending;
+        }
+        self.reset();
+        // Registers the new deadline with the reactor.
+        let _ = self.timer.as_mut().poll(context);
+        Poll::Ready(self.message.clone())
+    }
 }
 
 /// A stream of enveloped messages that ends with an end-of-stream envelope in every case.
@@ -128,12 +159,7 @@ impl EventStream {
             }
         }
         if let Some(keepalive) = &mut self.keepalive {
-            if keepalive.timer.as_mut().poll(context).is_ready() {
-                keepalive.reset();
-                // Registers the new deadline with the reactor.
-                let _ = keepalive.timer.as_mut().poll(context);
-                return Poll::Ready(Some(keepalive.message.clone()));
-            }
+            return keepalive.poll(context).map(Some);
         }
         Poll::Pending
     }

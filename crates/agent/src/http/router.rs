@@ -1,7 +1,7 @@
 //! Who answers what, and who may ask.
 
 use super::reply::{self, Reply};
-use super::request;
+use super::{native, request};
 use crate::agent::Agent;
 use crate::{control, files, filesystem, process};
 use http::header::{self, HeaderName, HeaderValue};
@@ -79,6 +79,9 @@ async fn dispatch(agent: Rc<Agent>, mut request: Request<Incoming>) -> Reply {
             Ok(()) => rpc(filesystem::service::call(agent, method, request)).await,
             Err(reply) => *reply,
         };
+    }
+    if path.starts_with("/v1/") {
+        return native::answer(agent, request).await;
     }
     match (request.method().as_str(), path.as_str()) {
         ("GET" | "HEAD", "/health") => reply::empty(StatusCode::NO_CONTENT),

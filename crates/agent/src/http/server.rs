@@ -43,5 +43,6 @@ async fn connection(stream: TcpStream, agent: Rc<Agent>) {
         .header_read_timeout(IDLE)
         .max_buf_size(READ_BUFFER)
         .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades()
         .await;
 }

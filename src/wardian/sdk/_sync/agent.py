@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 from urllib.parse import quote, urlencode
 
@@ -18,15 +19,19 @@ from .._errors import (
     SandboxGone,
     WardianError,
 )
+from .._events import Event, EventDecoder
 from .._http1 import header_block
 from .._refusals import from_agent, from_rpc
 from .transport import Request, Response, Transport
 
 T = TypeVar("T")
+Query = Mapping[str, str] | Sequence[tuple[str, str]]
 
 _KEEPALIVE_SECONDS = 30
 # Three missed keepalives: the connection leads nowhere any more.
 _STREAM_SILENCE = 3.0 * _KEEPALIVE_SECONDS
+# The agent breaks a silence of 15 seconds.
+_EVENT_SILENCE = 60.0
 _ERROR_LIMIT = 256 * 1024
 
 
@@ -51,9 +56,9 @@ class Messages:
             except RequestTimeout:
                 raise
             except (WardianError, OSError) as error:
-                raise self._cut_off() from error
+                raise _cut_off(self._response, self._sandbox_id) from error
             if not piece:
-                raise self._cut_off()
+                raise _cut_off(self._response, self._sandbox_id)
             try:
                 messages = self._decoder.feed(piece)
             except ProtocolError:
@@ -71,13 +76,37 @@ class Messages:
         """What the end of the stream reported."""
         return self._decoder.error
 
-    def _cut_off(self) -> SandboxError:
-        self.close()
-        return SandboxGone(
-            f"the stream from sandbox {self._sandbox_id} was cut off",
-            sandbox_id=self._sandbox_id,
-            hint="the sandbox may have ended; its reason is in Sandbox.info()",
-        )
+    def close(self) -> None:
+        """Stop listening."""
+        self._response.close()
+
+
+class Events:
+    """The events of one stream, as the agent's services send them."""
+
+    def __init__(self, response: Response, sandbox_id: str) -> None:
+        self._response = response
+        self._decoder = EventDecoder()
+        self._sandbox_id = sandbox_id
+
+    def receive(self) -> list[Event]:
+        """Wait for events; an empty list is the regular end.
+
+        Raises:
+            SandboxGone: The stream was cut off, as it is when the sandbox ends.
+        """
+        while True:
+            try:
+                piece = self._response.receive()
+            except RequestTimeout:
+                raise
+            except (WardianError, OSError) as error:
+                raise _cut_off(self._response, self._sandbox_id) from error
+            if not piece:
+                return []
+            events = self._decoder.feed(piece)
+            if events:
+                return events
 
     def close(self) -> None:
         """Stop listening."""
@@ -200,6 +229,112 @@ class Agent:
             raise from_agent(response.status, content, self.sandbox_id, path)
         return response
 
+    def open(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query = (),
+        headers: dict[str, str] | None = None,
+        body: Body | None = None,
+        about: str | None = None,
+        silence: float | None = 300.0,
+        expect: tuple[int, ...] = (200,),
+    ) -> Response:
+        """A call to one of Wardian's own services, its answer unread.
+
+        Args:
+            method: The HTTP method.
+            path: Below `/v1/`, its parts percent-encoded.
+            query: Names and values; surrogate escapes stand for bytes that are no UTF-8.
+            headers: More headers.
+            body: What to send.
+            about: The file it is about, for errors.
+            silence: Seconds that the other side may be silent; None waits for ever.
+            expect: Every other status is an error.
+        """
+        target = f"{self._prefix}/v1/{path}"
+        if query:
+            target += "?" + urlencode(query, quote_via=quote, errors="surrogateescape")
+        block = self._plain + (header_block(headers) if headers else b"")
+        response = self._transport.open(Request(method, target, block, body, silence))
+        if response.status not in expect:
+            content = response.read(_ERROR_LIMIT)
+            raise from_agent(response.status, content, self.sandbox_id, about)
+        return response
+
+    def rest(
+        self,
+        method: str,
+        path: str,
+        kind: type[T],
+        *,
+        query: Query = (),
+        message: object = None,
+        about: str | None = None,
+        silence: float | None = 300.0,
+        limit: int = 64 * 1024 * 1024,
+    ) -> T:
+        """A call to one of Wardian's own services that answers JSON, or nothing.
+
+        Args:
+            method: The HTTP method.
+            path: Below `/v1/`, its parts percent-encoded.
+            kind: What the answer is decoded to; `type(None)` for an answer without a body.
+            query: Names and values.
+            message: What to send, as JSON; None sends nothing.
+            about: The file it is about, for errors.
+            silence: Seconds to wait for the answer; None waits for ever.
+            limit: Bytes the answer may have.
+        """
+        body = None if message is None else msgspec.json.encode(message)
+        headers = None if message is None else {"Content-Type": "application/json"}
+        response = self.open(
+            method,
+            path,
+            query=query,
+            headers=headers,
+            body=body,
+            about=about,
+            silence=silence,
+            expect=(200, 201, 204),
+        )
+        content = response.read(limit)
+        return self._decode(content or b"null", kind)
+
+    def events(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query = (),
+        message: object = None,
+        about: str | None = None,
+    ) -> Events:
+        """A call to one of Wardian's own services that answers a stream of events.
+
+        Args:
+            method: The HTTP method.
+            path: Below `/v1/`, its parts percent-encoded.
+            query: Names and values.
+            message: What to send, as JSON; None sends nothing.
+            about: The file it is about, for errors.
+        """
+        headers = {"Accept": "text/event-stream"}
+        body = None if message is None else msgspec.json.encode(message)
+        if message is not None:
+            headers["Content-Type"] = "application/json"
+        response = self.open(
+            method,
+            path,
+            query=query,
+            headers=headers,
+            body=body,
+            about=about,
+            silence=_EVENT_SILENCE,
+        )
+        return Events(response, self.sandbox_id)
+
     def failure(self, error: RpcError) -> SandboxError:
         """The exception for what a stream's end reported."""
         return from_rpc(error.code, error.message, self.sandbox_id)
@@ -212,6 +347,15 @@ class Agent:
             raise ProtocolError(
                 f"sandbox {self.sandbox_id} answered with something unexpected: {error}"
             ) from error
+
+
+def _cut_off(response: Response, sandbox_id: str) -> SandboxError:
+    response.close()
+    return SandboxGone(
+        f"the stream from sandbox {sandbox_id} was cut off",
+        sandbox_id=sandbox_id,
+        hint="the sandbox may have ended; its reason is in Sandbox.info()",
+    )
 
 
 def _user_header(user: str | None) -> bytes:
