@@ -1,6 +1,7 @@
 //! Connections into sandboxes and to the control plane.
 
 use crate::body::RequestBody;
+use crate::driver::{Driver, Written};
 use crate::head_limit::{HeadLimit, Limited};
 use crate::launcher_client::{Launcher, LauncherError};
 use crate::pool::{Lease, Pool};
@@ -120,7 +121,11 @@ async fn connect(socket: OwnedFd, port: u16) -> io::Result<TcpStream> {
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
-async fn handshake<S>(
+/// Speaks HTTP/1.1 over a connection just made, until `cut`.
+///
+/// # Errors
+/// [`DialError::Http`].
+pub(crate) async fn handshake<S>(
     stream: S,
     pool: &Arc<Pool>,
     port: u16,
@@ -130,7 +135,8 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let limit = HeadLimit::new();
-    let stream = Limited::new(stream, limit.clone());
+    let written = Written::default();
+    let stream = written.watch(Limited::new(stream, limit.clone()));
     let (sender, connection) = http1::Builder::new()
         .max_buf_size(BUFFER)
         .max_headers(MAX_ANSWER_HEADERS)
@@ -139,7 +145,7 @@ where
     let driver = tokio::spawn(async move {
         tokio::select! {
             () = cut.cancelled_owned() => {}
-            ended = connection.with_upgrades() => {
+            ended = Driver::new(connection.with_upgrades(), written) => {
                 if let Err(error) = ended {
                     tracing::debug!(port, %error, "connection behind the edge ended");
                 }

@@ -9,7 +9,7 @@ use http::{Method, Request, Response};
 use hyper::body::{Body, Incoming};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{sleep, Instant};
+use tokio::time::{sleep, timeout, Instant};
 use tokio_util::sync::CancellationToken;
 use wardian_wire::boot::AGENT_PORT;
 use wardian_wire::gateway::Refusal;
@@ -17,6 +17,9 @@ use wardian_wire::gateway::Refusal;
 /// How long a request waits for a control plane that is being restarted.
 const PATIENCE: Duration = Duration::from_secs(10);
 const RETRY_AFTER: Duration = Duration::from_millis(50);
+/// How long a kept connection may take over the rest of the request before: a server that answers
+/// early may leave it unread for as long as it likes.
+const FREE_WITHIN: Duration = Duration::from_millis(100);
 
 /// Who answers a request.
 #[derive(Clone, Debug)]
@@ -66,12 +69,17 @@ impl Upstream {
         }
     }
 
-    fn kept(&self, edge: &Edge) -> Option<Lease> {
+    async fn kept(&self, edge: &Edge) -> Option<Lease> {
         let (pool, port): (&Arc<Pool>, u16) = match self {
             Self::ControlPlane => (&edge.control_pool, 0),
             Self::Sandbox(sandbox, port) => (&sandbox.pool, *port),
         };
-        pool.take(port)
+        loop {
+            let mut lease = pool.take(port)?;
+            if timeout(FREE_WITHIN, lease.ready()).await == Ok(true) {
+                return Some(lease);
+            }
+        }
     }
 
     async fn dial(&self, edge: &Edge) -> Result<Lease, DialError> {
@@ -130,7 +138,7 @@ async fn attempts(
     let deadline = Instant::now() + PATIENCE;
     let waits = matches!(upstream, Upstream::ControlPlane);
     // A connection that was kept may be stale, so its failure says nothing about the next one.
-    while let Some(lease) = upstream.kept(edge) {
+    while let Some(lease) = upstream.kept(edge).await {
         match attempt(lease, request, true).await {
             Attempt::Answered(exchanged) => return Ok(*exchanged),
             Attempt::Again(again) => request = *again,
@@ -165,12 +173,12 @@ async fn attempt(mut lease: Lease, request: Request<RequestBody>, repeatable: bo
     );
     let copy = (repeatable && safe && request.body().is_end_stream()).then(|| copy_of(&request));
     lease.limit().set();
+    if !lease.ready().await {
+        return Attempt::Again(Box::new(request));
+    }
     let Some(sender) = lease.sender() else {
         return Attempt::Again(Box::new(request));
     };
-    if sender.ready().await.is_err() {
-        return Attempt::Again(Box::new(request));
-    }
     match sender.try_send_request(request).await {
         Ok(response) => {
             lease.limit().lift();

@@ -8,6 +8,7 @@ mod body;
 mod connection;
 mod control_link;
 mod dial;
+mod driver;
 mod exchange;
 mod forward;
 mod head_limit;

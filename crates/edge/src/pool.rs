@@ -17,12 +17,17 @@ const AGENT_IDLE: Duration = Duration::from_secs(60);
 const OTHER_IDLE: Duration = Duration::from_secs(4);
 /// After this long without a connection the sandbox counts as idle altogether.
 const FORGET_AFTER: Duration = Duration::from_secs(60);
+/// How long a connection that nobody wants may take over the end of a request that has been
+/// answered. It holds what its server leaves unread.
+const LAST_WRITE: Duration = Duration::from_secs(60);
 
 /// A connection in use. Unless it is given back or let go, dropping it closes the connection,
 /// so that a caller who hangs up is seen as such behind the edge.
 #[derive(Debug)]
 pub(crate) struct Lease {
     sender: Option<SendRequest<RequestBody>>,
+    /// Until it is used, all that can be under way is the end of another caller's request.
+    used: bool,
     driver: AbortHandle,
     port: u16,
     limit: HeadLimit,
@@ -62,9 +67,10 @@ impl Pool {
                 .iter()
                 .rposition(|entry| entry.port == port)?;
             let entry = idle.connections.remove(at);
-            if !entry.sender.is_closed() && entry.since.elapsed() < idle_limit(port) {
+            if entry.is_good() {
                 return Some(self.lease(entry.sender, entry.driver, port, entry.limit));
             }
+            set_aside(entry.sender, entry.driver);
         }
     }
 
@@ -78,6 +84,7 @@ impl Pool {
     ) -> Lease {
         Lease {
             sender: Some(sender),
+            used: false,
             driver,
             port,
             limit,
@@ -88,9 +95,13 @@ impl Pool {
     /// Closes what has been idle too long; true when nothing has been asked of the pool for long.
     pub(crate) fn sweep(&self) -> bool {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.connections.retain(|entry| {
-            !entry.sender.is_closed() && entry.since.elapsed() < idle_limit(entry.port)
-        });
+        let (kept, old): (Vec<Entry>, Vec<Entry>) = std::mem::take(&mut idle.connections)
+            .into_iter()
+            .partition(Entry::is_good);
+        idle.connections = kept;
+        for entry in old {
+            set_aside(entry.sender, entry.driver);
+        }
         idle.last_used
             .is_none_or(|used| used.elapsed() > FORGET_AFTER)
     }
@@ -108,14 +119,31 @@ impl Pool {
             return;
         }
         if idle.connections.len() >= MAX_IDLE {
-            idle.connections.remove(0);
+            let oldest = idle.connections.remove(0);
+            set_aside(oldest.sender, oldest.driver);
         }
         idle.connections.push(entry);
     }
 }
 
+impl Entry {
+    fn is_good(&self) -> bool {
+        !self.sender.is_closed() && self.since.elapsed() < idle_limit(self.port)
+    }
+}
+
 impl Lease {
+    /// True once it can take a request, false if it never will.
+    pub(crate) async fn ready(&mut self) -> bool {
+        match self.sender.as_mut() {
+            Some(sender) => sender.ready().await.is_ok(),
+            None => false,
+        }
+    }
+
+    /// What to send a request with.
     pub(crate) fn sender(&mut self) -> Option<&mut SendRequest<RequestBody>> {
+        self.used = true;
         self.sender.as_mut()
     }
 
@@ -145,10 +173,25 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if self.sender.is_some() {
-            self.driver.abort();
+        match self.sender.take() {
+            Some(_) if self.used => self.driver.abort(),
+            Some(sender) => set_aside(sender, self.driver.clone()),
+            None => {}
         }
     }
+}
+
+/// Closes a connection once nothing is left to write. That it is ready does not say so: hyper
+/// is ready for the next request while the head of the last still waits.
+fn set_aside(sender: SendRequest<RequestBody>, driver: AbortHandle) {
+    if sender.is_closed() {
+        return;
+    }
+    drop(sender);
+    tokio::spawn(async move {
+        tokio::time::sleep(LAST_WRITE).await;
+        driver.abort();
+    });
 }
 
 fn idle_limit(port: u16) -> Duration {
@@ -156,5 +199,55 @@ fn idle_limit(port: u16) -> Duration {
         AGENT_IDLE
     } else {
         OTHER_IDLE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dial::handshake;
+    use http::Request;
+    use http_body_util::BodyExt;
+    use tokio::io::{duplex, AsyncReadExt, AsyncWriteExt, DuplexStream};
+    use tokio_util::sync::CancellationToken;
+
+    /// A kept connection whose server has answered a request of which it has read one byte.
+    async fn answered_unread() -> (Lease, DuplexStream) {
+        let (near, mut far) = duplex(16);
+        let pool = Arc::new(Pool::default());
+        let dialed = handshake(near, &pool, 8000, CancellationToken::new()).await;
+        let mut lease = dialed.unwrap();
+        let mut request = Request::new(RequestBody::empty());
+        *request.uri_mut() = "/longer/than/what/fits".parse().unwrap();
+        let answered = lease.sender().unwrap().send_request(request);
+        let answer = async {
+            assert_eq!(far.read_u8().await.unwrap(), b'G');
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+            far.write_all(answer).await.unwrap();
+        };
+        let (answered, ()) = tokio::join!(answered, answer);
+        answered.unwrap().into_body().collect().await.unwrap();
+        lease.give_back();
+        (pool.take(8000).unwrap(), far)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_kept_connection_dropped_unused_finishes_the_request_before() {
+        let (lease, mut far) = answered_unread().await;
+        drop(lease);
+        let mut rest = String::new();
+        far.read_to_string(&mut rest).await.unwrap();
+        assert_eq!(rest, "ET /longer/than/what/fits HTTP/1.1\r\n\r\n");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_does_not_wait_for_its_server_for_ever() {
+        let (lease, _far) = answered_unread().await;
+        let driver = lease.driver.clone();
+        drop(lease);
+        tokio::time::sleep(LAST_WRITE / 2).await;
+        assert!(!driver.is_finished());
+        tokio::time::sleep(LAST_WRITE).await;
+        assert!(driver.is_finished());
     }
 }

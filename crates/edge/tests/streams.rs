@@ -8,7 +8,7 @@ use http::Request;
 use http_body_util::BodyExt;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use support::client::{empty, full, http1, raw, send, whole};
+use support::client::{empty, full, get, raw, send, whole};
 use support::{host, isolated, sandbox, World, ONE};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -167,17 +167,59 @@ fn a_tunnel_carries_bytes_and_half_closes() {
 }
 
 #[test]
-fn an_upload_to_nobody_still_gets_its_answer() {
+fn an_upload_to_nobody_still_gets_its_answer_and_keeps_its_connection() {
     isolated(|| async {
         let world = World::start().await;
-        let mut sender = http1(TcpStream::connect(world.address).await.unwrap()).await;
-        let body = full(vec![0; 20_000_000]);
-        let request = Request::post("/")
-            .header("host", host(ONE, 81))
-            .body(body)
-            .unwrap();
-        let response = sender.send_request(request).await.unwrap();
-        assert_eq!(response.status(), 502);
-        assert!(whole(response).await.contains("port is not open"));
+        let (mut reader, mut writer) = TcpStream::connect(world.address)
+            .await
+            .unwrap()
+            .into_split();
+        let name = host(ONE, 81);
+        let size = 20_000_000;
+        let upload = format!("POST / HTTP/1.1\r\nhost: {name}\r\ncontent-length: {size}\r\n\r\n");
+        let next = format!("GET / HTTP/1.1\r\nhost: {name}\r\nconnection: close\r\n\r\n");
+        let answers = tokio::spawn(async move {
+            let mut answers = String::new();
+            reader.read_to_string(&mut answers).await.unwrap();
+            answers
+        });
+        writer.write_all(upload.as_bytes()).await.unwrap();
+        writer.write_all(&vec![0; size]).await.unwrap();
+        writer.write_all(next.as_bytes()).await.unwrap();
+        let answers = answers.await.unwrap();
+        assert_eq!(answers.matches("HTTP/1.1 502").count(), 2, "{answers}");
+        assert_eq!(answers.matches("port is not open").count(), 2, "{answers}");
+    });
+}
+
+/// The end of an upload may still be on its way to a server that has answered already: its
+/// connection is not for the next request then, and is again when it is through.
+#[test]
+fn a_request_behind_an_upload_that_was_answered_early_is_answered_too() {
+    isolated(|| async {
+        // The kernel takes less than twice this; what is more waits in the edge.
+        for buffer in ["tcp_wmem", "tcp_rmem"] {
+            std::fs::write(format!("/proc/sys/net/ipv4/{buffer}"), "4096 65536 65536").unwrap();
+        }
+        let world = World::start().await;
+        let mut server = sandbox::EarlyServer::on_port(8000).await;
+        let name = host(ONE, 8000);
+        for size in (65_536..1_000_000).step_by(65_536) {
+            for unread in [false, size > 200_000] {
+                let upload = Request::post("/").header("host", &name);
+                let upload = upload.body(full(vec![0; size])).unwrap();
+                let response = send(world.address, upload).await;
+                assert_eq!(whole(response).await, "early");
+                if !unread {
+                    server.read_on.notify_one();
+                }
+                let (_, answer) = get(world.address, &name, "/", &[]).await;
+                assert_eq!(answer, "early");
+                if unread {
+                    server.read_on.notify_one();
+                }
+                assert_eq!(server.read.recv().await, Some(size as u64));
+            }
+        }
     });
 }

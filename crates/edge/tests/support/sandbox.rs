@@ -11,9 +11,10 @@ use std::convert::Infallible;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::mpsc;
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::sync::{mpsc, Notify};
 use tokio::task::{JoinHandle, JoinSet};
 
 pub type Body = BoxBody<Bytes, hyper::Error>;
@@ -48,6 +49,70 @@ pub async fn on_port(port: u16) -> Server {
         }
     });
     Server { task, taken, ended }
+}
+
+/// A server that answers when it has the head of a request.
+pub struct EarlyServer {
+    /// Makes it read one body that it has answered.
+    pub read_on: Arc<Notify>,
+    /// How long each body was that it has read to its end.
+    pub read: mpsc::UnboundedReceiver<u64>,
+    _tasks: JoinSet<()>,
+}
+
+impl EarlyServer {
+    /// Listens on `port` of the sandbox.
+    pub async fn on_port(port: u16) -> Self {
+        let listener = TcpListener::bind(("10.0.0.2", port)).await.unwrap();
+        let read_on = Arc::new(Notify::new());
+        let (sender, read) = mpsc::unbounded_channel();
+        let mut tasks = JoinSet::new();
+        let go = Arc::clone(&read_on);
+        tasks.spawn(async move {
+            let mut connections = JoinSet::new();
+            loop {
+                let stream = BufReader::new(listener.accept().await.unwrap().0);
+                connections.spawn(answer_early(stream, Arc::clone(&go), sender.clone()));
+            }
+        });
+        Self {
+            read_on,
+            read,
+            _tasks: tasks,
+        }
+    }
+}
+
+async fn answer_early(
+    mut stream: BufReader<TcpStream>,
+    read_on: Arc<Notify>,
+    read: mpsc::UnboundedSender<u64>,
+) {
+    loop {
+        let mut length = 0;
+        let mut line = String::new();
+        while line != "\r\n" {
+            line.clear();
+            if stream.read_line(&mut line).await.unwrap_or(0) == 0 {
+                return;
+            }
+            if let Some(value) = line.strip_prefix("content-length: ") {
+                length = value.trim().parse().unwrap();
+            }
+        }
+        if length > 0 {
+            // For the edge to take as much of the body as it will.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nearly";
+        stream.write_all(answer).await.unwrap();
+        if length > 0 {
+            read_on.notified().await;
+            let mut body = (&mut stream).take(length);
+            let copied = tokio::io::copy(&mut body, &mut tokio::io::sink()).await;
+            read.send(copied.unwrap()).unwrap();
+        }
+    }
 }
 
 /// Listens where the control plane would.
