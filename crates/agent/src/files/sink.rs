@@ -4,7 +4,6 @@ use super::FileError;
 use crate::filesystem::entry::attributes;
 use crate::filesystem::owned;
 use crate::users::User;
-use bytes::Bytes;
 use flate2::write::MultiGzDecoder;
 use rustix::fs::{Mode, OFlags, XattrFlags};
 use std::collections::BTreeMap;
@@ -38,8 +37,15 @@ impl Sink {
                 .map_err(|e| error("making the directory of", e))?;
         }
         // Not waiting: a FIFO without a reader is refused, below or by the kernel.
-        let flags =
-            OFlags::WRONLY | OFlags::CREATE | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        // TRUNC, and no truncation later: btrfs writes a file that was ever cut to nothing, be it a
+        // new one, to the disk when it is closed, and the upload would wait for that. An overlay
+        // would also first copy what is to be cut.
+        let flags = OFlags::WRONLY
+            | OFlags::CREATE
+            | OFlags::TRUNC
+            | OFlags::NONBLOCK
+            | OFlags::NOCTTY
+            | OFlags::CLOEXEC;
         let file = rustix::fs::open(&path, flags, Mode::from_raw_mode(0o666));
         let file = File::from(file.map_err(|errno| match errno {
             rustix::io::Errno::NXIO => not_a_file(&path),
@@ -49,7 +55,6 @@ impl Sink {
         if !metadata.is_file() {
             return Err(not_a_file(&path));
         }
-        file.set_len(0).map_err(|e| error("writing", e))?;
         let (uid, gid) = (
             rustix::fs::Uid::from_raw(user.uid),
             rustix::fs::Gid::from_raw(user.gid),
@@ -68,10 +73,10 @@ impl Sink {
     ///
     /// # Errors
     /// 507 on a full disk, 400 for what is not gzip though it should be.
-    pub(super) fn write(&mut self, batch: &[Bytes]) -> Result<(), FileError> {
+    pub(super) fn write(&mut self, batch: &[u8]) -> Result<(), FileError> {
         let written = match &mut self.writer {
-            Writer::Plain(file) => batch.iter().try_for_each(|bytes| file.write_all(bytes)),
-            Writer::Gzip(decoder) => batch.iter().try_for_each(|bytes| decoder.write_all(bytes)),
+            Writer::Plain(file) => file.write_all(batch),
+            Writer::Gzip(decoder) => decoder.write_all(batch),
         };
         written.map_err(|e| FileError::io("writing", &self.path, &e))
     }
