@@ -11,6 +11,7 @@ pub(crate) mod helper;
 mod interior;
 mod network;
 pub(crate) mod pool;
+mod unrest;
 
 use crate::kernel::Process;
 use serde::{Deserialize, Serialize};

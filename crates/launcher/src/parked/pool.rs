@@ -1,12 +1,13 @@
 //! Parked processes that are ready to be taken.
 
+use super::unrest::Unrest;
 use super::{Order, Parked};
 use crate::cgroup::Groups;
 use crate::disk::Pool;
 use crate::kernel::{Kernel, KernelError, Result};
 use crate::slots::Slots;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a killed parked process may take to go.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -32,8 +33,9 @@ struct State {
     closed: bool,
     /// One is being made for the pool.
     filling: bool,
-    /// Creates that are now making one on the spot: filling up waits until the rush is over.
+    /// Creates that are now making one on the spot.
     rush: usize,
+    unrest: Unrest,
 }
 
 impl ParkedPool {
@@ -66,7 +68,11 @@ impl ParkedPool {
     /// Those of making one; `None` if all slots are taken.
     pub(crate) fn take(&self) -> Result<Option<Parked>> {
         loop {
-            let parked = self.lock().ready.pop();
+            let parked = {
+                let mut state = self.lock();
+                state.unrest.note(Instant::now());
+                state.ready.pop()
+            };
             self.changed.notify_all();
             let Some(parked) = parked else {
                 break;
@@ -144,18 +150,9 @@ impl ParkedPool {
     /// Keeps the pool full until it is closed.
     pub(crate) fn fill(&self) {
         loop {
-            let mut state = self.lock();
-            while !state.closed && (state.ready.len() >= self.wanted || state.rush > 0) {
-                state = self
-                    .changed
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner);
-            }
-            if state.closed {
+            if !self.begin_filling() {
                 return;
             }
-            state.filling = true;
-            drop(state);
             let made = self.make();
             let failed = !matches!(made, Ok(Some(_)));
             match made {
@@ -168,6 +165,29 @@ impl ParkedPool {
             if failed {
                 self.rest();
             }
+        }
+    }
+
+    /// Waits until one more is wanted and there is time to make it; false once closed.
+    fn begin_filling(&self) -> bool {
+        let mut state = self.lock();
+        loop {
+            if state.closed {
+                return false;
+            }
+            let wanted = state.ready.len() < self.wanted && state.rush == 0;
+            let left = state.unrest.left(Instant::now());
+            if wanted && left.is_zero() {
+                state.filling = true;
+                return true;
+            }
+            state = if wanted {
+                let waited = self.changed.wait_timeout(state, left);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            } else {
+                let waited = self.changed.wait(state);
+                waited.unwrap_or_else(PoisonError::into_inner)
+            };
         }
     }
 
@@ -206,6 +226,10 @@ impl ParkedPool {
             }
             std::mem::take(&mut state.ready)
         };
+        // All die at once; what goes wrong here does so again below.
+        for parked in &ready {
+            drop(self.kernel.kill(&parked.process));
+        }
         for parked in ready {
             if let Err(error) = self.discard(parked) {
                 tracing::warn!(%error, "parked process can't be removed");

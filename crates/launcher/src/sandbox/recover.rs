@@ -5,11 +5,8 @@ use super::registry::{Registry, Sandbox, State};
 use crate::kernel::Result;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 use wardian_wire::launcher::{EndReason, Usage};
 use wardian_wire::SandboxId;
-
-const REMOVE_PAUSE: Duration = Duration::from_millis(5);
 
 impl Registry {
     /// Takes over running sandboxes, undoes half-made ones, notes ended ones and removes what
@@ -111,11 +108,13 @@ impl Registry {
         let parts = &self.parts;
         let known = self.running_places();
         let slots: BTreeSet<u32> = known.iter().map(|(_, place)| place.slot).collect();
-        for slot in parts.groups.slots()? {
-            if !slots.contains(&slot) {
-                self.clear_slot(slot)?;
-            }
-        }
+        let mut strays = parts.groups.slots()?;
+        strays.retain(|slot| !slots.contains(slot));
+        // All die at once: a full pool of parked processes is among them.
+        strays.iter().try_for_each(|slot| self.kill_slot(*slot))?;
+        strays
+            .iter()
+            .try_for_each(|slot| parts.groups.remove(*slot))?;
         parts
             .wires
             .release_others(|name| known.iter().any(|(id, _)| id.as_str() == name))
@@ -123,6 +122,11 @@ impl Registry {
 
     /// Kills whatever is in the groups of a slot and removes them.
     fn clear_slot(&self, slot: u32) -> Result<()> {
+        self.kill_slot(slot)?;
+        self.parts.groups.remove(slot)
+    }
+
+    fn kill_slot(&self, slot: u32) -> Result<()> {
         let parts = &self.parts;
         if !parts.groups.kill(slot)? {
             for pid in parts.groups.processes(slot)? {
@@ -131,8 +135,7 @@ impl Registry {
                 }
             }
             parts.groups.thaw(slot)?;
-            parts.kernel.pause(REMOVE_PAUSE);
         }
-        parts.groups.remove(slot)
+        Ok(())
     }
 }
