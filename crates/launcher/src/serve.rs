@@ -25,6 +25,9 @@ const SWEEP: Duration = Duration::from_secs(5);
 const LOCK_PAUSE: Duration = Duration::from_millis(5);
 const LOCK_ATTEMPTS: u32 = 400;
 const MOST_PARKED: u32 = 256;
+/// How long the last sandboxes' file systems may take to be unmounted: each writes back all of the
+/// pool.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why the launcher can't serve.
 #[derive(Debug, thiserror::Error)]
@@ -216,6 +219,9 @@ fn stop(node: &Node, registry: &Registry, wires: &Path) -> Result<(), ServeError
     if !registry.is_empty() {
         tracing::info!("stopped; sandboxes live on");
         return Ok(());
+    }
+    if !registry.wait_unmounted(PATIENCE) {
+        tracing::warn!("roots of ended sandboxes are still being unmounted");
     }
     registry.parts().disks.sweep_groups();
     registry.parts().groups.remove_parents()?;

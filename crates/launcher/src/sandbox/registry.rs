@@ -12,7 +12,8 @@ use crate::slots::Slots;
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::sync::mpsc::{channel, sync_channel, Receiver, Sender, SyncSender, TrySendError};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use wardian_wire::launcher::{
     EndReason, Event, Failure, FailureCode, LayerId, SandboxState, SandboxStatus, Usage,
 };
@@ -46,6 +47,9 @@ pub(crate) struct Registry {
     /// Roots to unmount, one after the other.
     let_go: Sender<OwnedFd>,
     unmount: Mutex<Option<Receiver<OwnedFd>>>,
+    /// How many that are.
+    mounted: Mutex<usize>,
+    unmounted: Condvar,
     pub(super) deaths: Option<Arc<DeathWatch>>,
 }
 
@@ -106,6 +110,8 @@ impl Registry {
             parts,
             let_go,
             unmount: Mutex::new(Some(unmount)),
+            mounted: Mutex::default(),
+            unmounted: Condvar::new(),
             sandboxes: Mutex::default(),
             watchers: Mutex::default(),
             deaths,
@@ -130,14 +136,30 @@ impl Registry {
     /// Unmounts the roots of sandboxes that have ended, for ever.
     pub(crate) fn unmount_roots(&self) {
         let receiver = lock(&self.unmount).take();
-        receiver.into_iter().flatten().for_each(drop);
+        for root in receiver.into_iter().flatten() {
+            drop(root);
+            *lock(&self.mounted) -= 1;
+            self.unmounted.notify_all();
+        }
+    }
+
+    /// Waits until no root of a sandbox that has ended is mounted; false if one still is after
+    /// `patience`.
+    pub(crate) fn wait_unmounted(&self, patience: Duration) -> bool {
+        let waited = self
+            .unmounted
+            .wait_timeout_while(lock(&self.mounted), patience, |mounted| *mounted > 0);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
     /// Gives up the root of a sandbox without processes.
     pub(super) fn let_go(&self, sandbox: &Sandbox) {
         if let Some(root) = lock(&sandbox.root).take() {
-            // If nobody receives any more it is dropped, and so unmounted, right here.
-            drop(self.let_go.send(root));
+            *lock(&self.mounted) += 1;
+            // What nobody receives any more is dropped, and so unmounted, right here.
+            if self.let_go.send(root).is_err() {
+                *lock(&self.mounted) -= 1;
+            }
         }
     }
 
