@@ -24,7 +24,13 @@ from wardian.server.node.world_readable import first_obstacle
 
 UID_BASE: Final = 2_000_000_000
 UID_SLOTS: Final = 30_000
-PARKED: Final = 8
+#: Processes parked ahead: a burst of creates no larger than this takes no more time than its work.
+MOST_PARKED: Final = 128
+LEAST_PARKED: Final = 8
+#: What one costs, nearly all of it the kernel's: two network namespaces, mounts, control groups.
+_PARKED_BYTES: Final = 704 * 1024
+#: All together cost at most this part of the machine's memory.
+_PARKED_SHARE: Final = 256
 DEFAULT_LISTEN: Final = "127.0.0.1:7300"
 DEFAULT_DOMAIN: Final = "localhost"
 
@@ -76,13 +82,19 @@ def set_up(options: Options, report: Report = to_stderr) -> Configuration:
         pool=pool_image.ensure(options.home, report, _pool_before(config_path)),
         uid_base=UID_BASE,
         uid_slots=UID_SLOTS,
-        parked=PARKED,
+        parked=parked_for(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")),
     )
     home.ensure_first_key(options.home, users)
     seeding.offer(options.templates, options.home / "seed", report)
     text = msgspec.json.format(msgspec.json.encode(result), indent=2).decode()
     home.write_public(options.home, "node.json", f"{text}\n")
     return result
+
+
+def parked_for(memory_bytes: int) -> int:
+    """How many processes a machine with this much memory keeps parked."""
+    affordable = memory_bytes // _PARKED_SHARE // _PARKED_BYTES
+    return min(MOST_PARKED, max(LEAST_PARKED, affordable))
 
 
 def require_root() -> None:
