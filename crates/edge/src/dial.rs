@@ -8,9 +8,10 @@ use crate::pool::{Lease, Pool};
 use crate::sandboxes::Sandbox;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use rustix::net::sockopt::set_tcp_congestion;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream as StdTcpStream};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -24,6 +25,10 @@ const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 const CONNECT_TIME: Duration = Duration::from_secs(5);
 /// Sockets asked for at once: one to use, the others for the next connections.
 const BATCH: u32 = 4;
+/// The wire into a sandbox never leaves this kernel and loses nothing. A host's default may be
+/// made for other ways: BBR paces by timers, a seventh of the CPU time of a large upload.
+/// This one every kernel has, and everybody may choose it.
+const CONGESTION: &str = "reno";
 /// What one read takes at most, in bytes.
 pub(crate) const BUFFER: usize = 256 * 1024;
 /// The most header lines of an answer.
@@ -114,6 +119,8 @@ async fn fresh_socket(launcher: &Launcher, sandbox: &Sandbox) -> Result<OwnedFd,
 async fn connect(socket: OwnedFd, port: u16) -> io::Result<TcpStream> {
     let socket = StdTcpStream::from(socket);
     socket.set_nonblocking(true)?;
+    // Before it is connected: what BBR has begun to pace stays paced.
+    set_tcp_congestion(socket.as_fd(), CONGESTION)?;
     let socket = TcpSocket::from_std_stream(socket);
     let connecting = socket.connect(SocketAddr::from((ADDRESS, port)));
     tokio::time::timeout(CONNECT_TIME, connecting)
