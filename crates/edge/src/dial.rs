@@ -26,7 +26,7 @@ const CONNECT_TIME: Duration = Duration::from_secs(5);
 /// Sockets asked for at once: one to use, the others for the next connections.
 const BATCH: u32 = 4;
 /// The wire into a sandbox never leaves this kernel and loses nothing. A host's default may be
-/// made for other ways: BBR paces by timers, a seventh of the CPU time of a large upload.
+/// made for other ways: BBR paces by timers, a tenth of the CPU time of a large upload.
 /// This one every kernel has, and everybody may choose it.
 const CONGESTION: &str = "reno";
 /// What one read takes at most, in bytes.
