@@ -96,7 +96,7 @@ def test_cp_copies_files_and_directories_both_ways(
     (tree / "empty").write_bytes(b"")
     (tree / "script").write_text("#!/bin/sh\necho ran\n")
     (tree / "script").chmod(0o755)
-    assert wardian("cp", str(tree), f"{base.id}:/home/user/copy").returncode == 0
+    assert wardian("cp", "-r", str(tree), f"{base.id}:/home/user/copy").returncode == 0
     assert base.run("/home/user/copy/script").stdout == "ran\n"
     assert wardian("cp", f"{base.id}:/home/user/copy", str(tmp_path / "back")).returncode == 0
     for name in ("deep/binary", "empty", "script"):
@@ -113,6 +113,27 @@ def test_cp_of_what_is_not_there(wardian: Wardian, base: Sandbox, tmp_path: Path
     assert inside.returncode == 1 and b"/no/such" in inside.stderr
     assert not (tmp_path / "x").exists()
     assert wardian("cp", str(tmp_path / "nothing"), f"{base.id}:/tmp/x").returncode != 0
+
+
+def test_files_are_listed_searched_printed_and_removed(
+    wardian: Wardian, minimal: Sandbox, unique: str
+) -> None:
+    place = f"{minimal.id}:/tmp/{unique}"
+    minimal.files.write(f"/tmp/{unique}/caf\udce9/a\x1b[31m", b"one\ntwo\xff\n")
+    listed = _json(wardian("files", "ls", "-r", place, "--json"))
+    assert [entry["type"] for entry in listed] == ["directory", "file"]
+    assert listed[0]["path_b64"]
+    shown = wardian("files", "ls", "-r", place)
+    assert b"-rw-r--r-- root:root" in shown.stdout and b"\x1b" not in shown.stdout
+    found = wardian("files", "grep", "-C", "1", "t.o", place)
+    assert found.returncode == 0 and b":2:two" in found.stdout and b"-1-one" in found.stdout
+    assert wardian("files", "grep", "-F", "t.o", place).returncode == 1
+    minimal.files.write(f"/tmp/{unique}/plain", b"\x00\xff")
+    assert wardian("files", "cat", f"{place}/plain").stdout == b"\x00\xff"
+    assert wardian("files", "rm", f"{minimal.id}:").returncode == 1
+    assert wardian("files", "rm", place).returncode == 0
+    assert wardian("files", "rm", place).returncode == 1
+    assert wardian("files", "ls", place).returncode == 1
 
 
 def test_templates(

@@ -6,6 +6,7 @@
 mod agent;
 mod cli;
 mod control;
+mod file_service;
 mod files;
 mod filesystem;
 mod http;
@@ -33,6 +34,8 @@ use wardian_wire::boot::{Boot, BOOT_FD, LISTENER_FD};
 const MAX_BOOT: u64 = 4 * 1024 * 1024;
 /// Threads for file operations; they end when idle.
 const FILE_THREADS: usize = 8;
+/// Their stacks, in bytes: decompressors build their tables there. Only what is touched is memory.
+const FILE_STACK: usize = 1024 * 1024;
 /// How many descriptors the agent may have open.
 const OPEN_FILES: u64 = 65_536;
 
@@ -147,7 +150,7 @@ fn run(listener: StdListener, boot: Boot, stoppable: bool) -> Result<()> {
         .enable_time()
         .max_blocking_threads(FILE_THREADS)
         .thread_keep_alive(Duration::from_secs(2))
-        .thread_stack_size(256 * 1024)
+        .thread_stack_size(FILE_STACK)
         .build()
         .map_err(|e| format!("starting: {e}"))?;
     let local = tokio::task::LocalSet::new();

@@ -55,6 +55,28 @@ pub(crate) fn lookup(name: &str) -> Result<User, UnknownUser> {
     })
 }
 
+/// There is no such group.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no group '{0}' in /etc/group")]
+pub(crate) struct UnknownGroup(pub(crate) String);
+
+/// The number of the group `name`, which may be a number itself.
+///
+/// # Errors
+/// [`UnknownGroup`].
+pub(crate) fn group(name: &str) -> Result<u32, UnknownGroup> {
+    let known = accounts::gid_of_name(&read("/etc/group"), name);
+    let digits = !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit());
+    let number = || {
+        name.parse::<u32>()
+            .ok()
+            .filter(|&n| digits && n != u32::MAX)
+    };
+    let root = (name == "root").then_some(0);
+    let found = known.or_else(number).or(root);
+    found.ok_or_else(|| UnknownGroup(name.to_owned()))
+}
+
 fn root(name: &str) -> Option<accounts::Account> {
     let home = if std::path::Path::new("/root").is_dir() {
         "/root"

@@ -60,6 +60,14 @@ pub fn name_of_gid(group: &[u8], gid: u32) -> Option<String> {
     Some(String::from_utf8_lossy(found[0]).into_owned())
 }
 
+/// The number of the group `name` in /etc/group.
+#[must_use]
+pub fn gid_of_name(group: &[u8], name: &str) -> Option<u32> {
+    fields(group, 4)
+        .filter(|f| f[0] == name.as_bytes())
+        .find_map(|f| id(f[2]))
+}
+
 /// The groups /etc/group puts `name` into, its own `gid` first, each once, at most `limit`.
 #[must_use]
 pub fn groups_of(group: &[u8], name: &str, gid: u32, limit: usize) -> Vec<u32> {

@@ -22,6 +22,7 @@ _COMMANDS = {
     "create": ("sandboxes", "Make a sandbox."),
     "doctor": ("doctor", "Say what this machine can do, and what is missing."),
     "exec": ("commands", "Run a command in a sandbox."),
+    "files": ("files", "List, search, print and remove a sandbox's files."),
     "info": ("sandboxes", "Show a sandbox."),
     "key": ("keys", "API keys."),
     "kill": ("sandboxes", "End sandboxes."),

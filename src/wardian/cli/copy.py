@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import posixpath
 import re
-import secrets
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,24 +12,24 @@ import click
 
 from ._failures import Failure, printable
 from ._output import json_option, print_json, progress_bars
-from ._tar import pack, unpack
 
 if TYPE_CHECKING:
-    from wardian import Sandbox
+    from wardian import Sandbox, TransferReport
 
 Advance = Callable[[str, int, int | None], None]
 
-_REMOTE = re.compile(r"([a-z0-9][a-z0-9-]{0,62}):(.*)", re.DOTALL)
+REMOTE = re.compile(r"([a-z0-9][a-z0-9-]{0,62}):(.*)", re.DOTALL)
 
 
 @click.command("cp")
 @click.argument("source")
 @click.argument("target")
+@click.option("-r", "--recursive", is_flag=True, help="Understood: directories are copied whole.")
 @click.option(
     "-u", "--user", help="Who owns what is copied in, and whose home relative paths start in."
 )
 @json_option
-def cp_command(source: str, target: str, user: str | None, as_json: bool) -> None:
+def cp_command(source: str, target: str, recursive: bool, user: str | None, as_json: bool) -> None:
     """Copy SOURCE to TARGET, one of which is SANDBOX:PATH.
 
     A directory is copied whole. A target that is a directory gets the source inside it. A local
@@ -39,7 +37,7 @@ def cp_command(source: str, target: str, user: str | None, as_json: bool) -> Non
     """
     from wardian import Sandbox
 
-    far_source, far_target = _REMOTE.fullmatch(source), _REMOTE.fullmatch(target)
+    far_source, far_target = REMOTE.fullmatch(source), REMOTE.fullmatch(target)
     if (far_source is None) == (far_target is None):
         raise click.UsageError("exactly one of SOURCE and TARGET is SANDBOX:PATH")
     with progress_bars(not as_json) as advance:
@@ -68,17 +66,10 @@ def _upload(sandbox: Sandbox, local: Path, remote: str, user: str | None, advanc
     if not local.is_dir():
         sandbox.files.upload(local, remote, _bar(advance, local.name), user=user)
         return remote
-    staged = _staged()
-    with tempfile.NamedTemporaryFile(suffix=".tar") as archive:
-        pack(local, archive)
-        archive.flush()
-        target = sandbox.files.mkdir(remote, exist_ok=True, user=user).path
-        try:
-            sandbox.files.upload(archive.name, staged, _bar(advance, local.name), user=user)
-            command = ["tar", "-x", "-f", staged, "-C", target, "--no-same-owner"]
-            _checked(sandbox, command, user)
-        finally:
-            sandbox.files.remove(staged, user=user)
+    report = sandbox.files.upload_dir(
+        local, remote, _bar(advance, local.name), links="any", user=user
+    )
+    _tell(report)
     return remote
 
 
@@ -92,27 +83,18 @@ def _download(
     if not entry.is_dir:
         sandbox.files.download(remote, local, _bar(advance, name), user=user)
         return str(local)
-    staged = _staged()
-    with tempfile.NamedTemporaryFile(suffix=".tar") as archive:
-        try:
-            _checked(sandbox, ["tar", "-c", "-f", staged, "-C", entry.path, "."], user)
-            sandbox.files.download(staged, archive.name, _bar(advance, name), user=user)
-        finally:
-            sandbox.files.remove(staged, user=user)
-        for skipped in unpack(Path(archive.name), local):
-            click.echo(f"warning: not copied: {printable(skipped)}", err=True)
+    _tell(sandbox.files.download_dir(remote, local, _bar(advance, name), user=user))
     return str(local)
 
 
-def _staged() -> str:
-    return f"/tmp/.wardian-cp-{secrets.token_hex(8)}.tar"
-
-
-def _checked(sandbox: Sandbox, command: list[str], user: str | None) -> None:
-    result = sandbox.run(command, user=user)
-    if not result.ok:
-        said = result.stderr.strip().splitlines()[-1:] or [f"exit code {result.exit_code}"]
-        raise Failure(f"tar in the sandbox failed: {said[0][:500]}")
+def _tell(report: TransferReport) -> None:
+    """Say what was left out."""
+    for skipped in report.skipped:
+        message = f"warning: not copied: {skipped.path}: {skipped.message}"
+        click.echo(printable(message), err=True)
+    more = report.skipped_count - len(report.skipped)
+    if more > 0:
+        click.echo(f"warning: and {more} more", err=True)
 
 
 def _bar(advance: Advance, label: str) -> Callable[[int, int | None], None]:

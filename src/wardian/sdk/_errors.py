@@ -34,6 +34,10 @@
         └── FileError               + path
             ├── FileNotFound
             ├── FileExists
+            ├── IsADirectory
+            ├── NotADirectory
+            ├── FilePermissionDenied
+            ├── ReplacementCountMismatch
             └── DiskFull
 """
 
@@ -256,6 +260,30 @@ class FileExists(FileError):
     """Something lies at that path already."""
 
     code = "file_exists"
+
+
+class IsADirectory(FileError):
+    """A file is needed there, and a directory lies at that path."""
+
+    code = "is_a_directory"
+
+
+class NotADirectory(FileError):
+    """A directory is needed there, and something else lies at that path."""
+
+    code = "not_a_directory"
+
+
+class FilePermissionDenied(FileError):
+    """The sandbox's kernel does not allow it, not even to root: a read-only mount, for example."""
+
+    code = "permission_denied"
+
+
+class ReplacementCountMismatch(FileError):
+    """The text to replace is not found as often as the caller expects; nothing was changed."""
+
+    code = "replacement_count"
 
 
 class DiskFull(FileError):

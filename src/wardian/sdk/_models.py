@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from datetime import datetime
 from enum import Enum
 from typing import Literal
@@ -150,63 +151,77 @@ class KeyList(msgspec.Struct):
 class FileType(Enum):
     """What lies at a path."""
 
-    FILE = "FILE_TYPE_FILE"
-    DIRECTORY = "FILE_TYPE_DIRECTORY"
-    SYMLINK = "FILE_TYPE_SYMLINK"
-    UNSPECIFIED = "FILE_TYPE_UNSPECIFIED"
+    FILE = "file"
+    DIRECTORY = "directory"
+    SYMLINK = "symlink"
+    FIFO = "fifo"
+    SOCKET = "socket"
+    BLOCK = "block"
+    CHAR = "char"
+    UNSPECIFIED = "unknown"
 
     @classmethod
     def _missing_(cls, value: object) -> FileType:
         return cls.UNSPECIFIED
 
 
-class FileInfo(msgspec.Struct, frozen=True, rename="camel"):
+class FileInfo(msgspec.Struct, frozen=True):
     """A file, directory or other thing in a sandbox.
 
     Attributes:
-        name: The last part of the path.
+        name: The last part of the path. Bytes that are no UTF-8 are surrogate escapes, as in
+            `os.fsdecode`.
         path: Absolute.
-        type: File, directory or symbolic link (unspecified: anything else).
+        type: What it is; a symbolic link is one, wherever it leads.
         size: Bytes.
         mode: Permission bits.
-        permissions: The same in `ls -l`'s writing.
         owner: User's name or number.
         group: Group's name or number.
         modified_time: When the content last changed.
-        symlink_target: Where a symbolic link leads.
+        symlink_target: What a symbolic link says.
+        target_type: What a symbolic link leads to; None if to nothing.
+        metadata: What was kept on it by E2B's calls; told by `stat` alone.
     """
 
     name: str = ""
     path: str = ""
     type: FileType = FileType.UNSPECIFIED
-    # The protocol writes 64-bit numbers as strings.
     size: int = 0
     mode: int = 0
-    permissions: str = ""
     owner: str = ""
     group: str = ""
     modified_time: datetime | None = None
     symlink_target: str | None = None
+    target_type: FileType | None = None
     metadata: dict[str, str] = {}
 
     @property
     def is_file(self) -> bool:
-        """Whether it is a regular file."""
-        return self.type is FileType.FILE
+        """Whether it is a regular file, or a link to one."""
+        return FileType.FILE in (self.type, self.target_type)
 
     @property
     def is_dir(self) -> bool:
-        """Whether it is a directory."""
-        return self.type is FileType.DIRECTORY
+        """Whether it is a directory, or a link to one."""
+        return FileType.DIRECTORY in (self.type, self.target_type)
+
+    @property
+    def is_symlink(self) -> bool:
+        """Whether it is a symbolic link."""
+        return self.type is FileType.SYMLINK
+
+    @property
+    def permissions(self) -> str:
+        """Kind and permission bits in `ls -l`'s writing."""
+        return stat.filemode(_KIND_BITS.get(self.type, 0) | self.mode)
 
 
-class EntryReply(msgspec.Struct):
-    """The agent's answer about one entry."""
-
-    entry: FileInfo
-
-
-class EntriesReply(msgspec.Struct):
-    """The agent's answer about a directory."""
-
-    entries: list[FileInfo] = []
+_KIND_BITS = {
+    FileType.FILE: stat.S_IFREG,
+    FileType.DIRECTORY: stat.S_IFDIR,
+    FileType.SYMLINK: stat.S_IFLNK,
+    FileType.FIFO: stat.S_IFIFO,
+    FileType.SOCKET: stat.S_IFSOCK,
+    FileType.BLOCK: stat.S_IFBLK,
+    FileType.CHAR: stat.S_IFCHR,
+}

@@ -12,16 +12,20 @@ from ._errors import (
     FileError,
     FileExists,
     FileNotFound,
+    FilePermissionDenied,
     InternalError,
     InvalidArgument,
     InvalidRequest,
+    IsADirectory,
     KeyNotFound,
     NameTaken,
     NoCapacity,
     NoSpace,
+    NotADirectory,
     NotFound,
     PermissionDenied,
     ProcessNotFound,
+    ReplacementCountMismatch,
     SandboxError,
     SandboxGone,
     SandboxNotFound,
@@ -54,6 +58,15 @@ _API_BY_STATUS: dict[int, type[ApiError]] = {
     502: Unavailable,
     503: Unavailable,
     504: Unavailable,
+}
+_FILE_BY_CODE: dict[str, type[FileError]] = {
+    "file_not_found": FileNotFound,
+    "file_exists": FileExists,
+    "is_a_directory": IsADirectory,
+    "not_a_directory": NotADirectory,
+    "permission_denied": FilePermissionDenied,
+    "replacement_count": ReplacementCountMismatch,
+    "disk_full": DiskFull,
 }
 _RPC_CODE_BY_STATUS: dict[int, str] = {
     400: "invalid_argument",
@@ -119,13 +132,19 @@ def from_agent(status: int, body: bytes, sandbox_id: str, path: str | None = Non
         path: The file the call was about, if about one.
     """
     try:
+        native = msgspec.json.decode(body, type=_NativeBody).error
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        pass
+    else:
+        if path is not None:
+            kind = _FILE_BY_CODE.get(native.code, FileError)
+            text = native.message[:_MESSAGE_LIMIT] or native.code
+            return kind(text, sandbox_id=sandbox_id, path=path, code=native.code)
+        return from_api(status, body, native.code)
+    try:
         flat = msgspec.json.decode(body, type=_FlatBody)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        try:
-            native = msgspec.json.decode(body, type=_NativeBody).error
-            return from_api(status, body, native.code)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            flat = _FlatBody(message=f"HTTP status {status}")
+        flat = _FlatBody(message=f"HTTP status {status}")
     message = flat.message[:_MESSAGE_LIMIT]
     if status == 502:
         return SandboxGone(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import json
-import shutil
 import signal
 import struct
 import subprocess
@@ -20,6 +19,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
+
+from .double_files import FileCalls
 
 KEY = "e2b_" + "0123456789" * 4
 TOKEN = "agent-token"
@@ -43,7 +44,7 @@ class World:
         return self.folder / path.lstrip("/")
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(FileCalls, BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     server: Double
@@ -174,8 +175,8 @@ class Handler(BaseHTTPRequestHandler):
             return self._answer(502, message)
         if self.headers["X-Access-Token"] != TOKEN:
             return self._answer(401, {"code": 401, "message": "wrong token"})
-        if path == "/files":
-            return self._files(body)
+        if path.startswith("/v1/files/"):
+            return self.file_call(path.removeprefix("/v1/files/"), body)
         if path == "/process.Process/Start":
             return self._start(json.loads(body[5:]))
         request = json.loads(body)
@@ -281,58 +282,6 @@ class Handler(BaseHTTPRequestHandler):
         if child := self._child(request):
             child.send_signal(signal.Signals[request["signal"].removeprefix("SIGNAL_")])
             self._answer(200, {})
-
-    def _entry(self, path: Path) -> dict[str, Any]:
-        kind = "FILE_TYPE_DIRECTORY" if path.is_dir() else "FILE_TYPE_FILE"
-        size = str(path.stat().st_size)
-        name = "/" + str(path.relative_to(self.server.world.folder))
-        entry = {"name": path.name, "path": name, "type": kind, "size": size, "mode": 420}
-        return {**entry, "owner": "user", "modifiedTime": "2026-01-02T03:04:05.123456789Z"}
-
-    def _rpc_Stat(self, request: dict[str, Any]) -> None:
-        path = self.server.world.path(request["path"])
-        if not path.exists():
-            return self._refuse(404, "not_found", "no such file")
-        return self._answer(200, {"entry": self._entry(path)})
-
-    def _rpc_ListDir(self, request: dict[str, Any]) -> None:
-        entries = sorted(self.server.world.path(request["path"]).iterdir())
-        self._answer(200, {"entries": [self._entry(entry) for entry in entries]})
-
-    def _rpc_MakeDir(self, request: dict[str, Any]) -> None:
-        path = self.server.world.path(request["path"])
-        if path.exists():
-            return self._refuse(409, "already_exists", "directory exists")
-        path.mkdir(parents=True)
-        return self._answer(200, {"entry": self._entry(path)})
-
-    def _rpc_Move(self, request: dict[str, Any]) -> None:
-        target = self.server.world.path(request["destination"])
-        self.server.world.path(request["source"]).rename(target)
-        self._answer(200, {"entry": self._entry(target)})
-
-    def _rpc_Remove(self, request: dict[str, Any]) -> None:
-        path = self.server.world.path(request["path"])
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        self._answer(200, {})
-
-    def _files(self, body: bytes) -> None:
-        path = self.server.world.path(dict(self.query)["path"])
-        if self.command == "POST":
-            if path.name == "full":
-                return self._answer(507, {"code": 507, "message": "no space left"})
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(body)
-            return self._answer(200, [{"path": str(path), "name": path.name, "type": "file"}])
-        if not path.exists():
-            return self._answer(404, {"code": 404, "message": "no such file"})
-        data = path.read_bytes()
-        if wanted := self.headers.get("Range"):
-            first, last = wanted.removeprefix("bytes=").split("-")
-            if int(first) >= len(data):
-                return self._answer(416, {"code": 416, "message": "behind the end"})
-            return self._answer(206, data[int(first) : int(last) + 1 if last else None])
-        return self._answer(200, data)
 
 
 NOW = "2026-01-02T03:04:05.678Z"

@@ -80,11 +80,12 @@ fn open(path: &PathBuf) -> Result<(File, u64, SystemTime), FileError> {
     Ok((file, metadata.len(), modified))
 }
 
-struct Found {
-    path: PathBuf,
-    file: Arc<File>,
-    size: u64,
-    modified: SystemTime,
+/// A file about to be sent.
+pub(crate) struct Found {
+    pub(crate) path: PathBuf,
+    pub(crate) file: Arc<File>,
+    pub(crate) size: u64,
+    pub(crate) modified: SystemTime,
 }
 
 impl Found {
@@ -143,7 +144,8 @@ impl Found {
         Ok(reply)
     }
 
-    fn describe(&self, headers: &mut HeaderMap) {
+    /// Says what is sent.
+    pub(crate) fn describe(&self, headers: &mut HeaderMap) {
         let modified = httpdate::fmt_http_date(self.modified);
         set(
             headers,
@@ -164,7 +166,7 @@ impl Found {
 
     /// Bytes `start` to `end`. A file that says it is empty may still have content (those of
     /// /proc do): it is read to its end.
-    fn part(&self, method: &Method, start: u64, end: u64) -> Reply {
+    pub(crate) fn part(&self, method: &Method, start: u64, end: u64) -> Reply {
         let length = Some(end - start).filter(|_| self.size > 0);
         if *method == Method::HEAD {
             let mut reply = reply::empty(StatusCode::OK);
@@ -210,14 +212,14 @@ impl Found {
 }
 
 /// Header values made here are ASCII; one that is not is left out.
-fn set(headers: &mut HeaderMap, name: header::HeaderName, value: &str) {
+pub(crate) fn set(headers: &mut HeaderMap, name: header::HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);
     }
 }
 
 /// Whole seconds, which is all HTTP dates have.
-fn seconds(time: SystemTime) -> u64 {
+pub(crate) fn seconds(time: SystemTime) -> u64 {
     let since = time.duration_since(SystemTime::UNIX_EPOCH);
     since.unwrap_or(Duration::ZERO).as_secs()
 }

@@ -5,7 +5,7 @@ mod buffers;
 pub(crate) mod compose;
 pub(crate) mod content_type;
 pub(crate) mod download;
-mod part;
+pub(crate) mod part;
 mod sink;
 pub(crate) mod upload;
 

@@ -1,10 +1,12 @@
 //! Where uploaded bytes go: a file, through a decompressor if they come compressed.
 
+use super::part::Destination;
 use super::FileError;
 use crate::filesystem::entry::attributes;
 use crate::filesystem::owned;
 use crate::users::User;
 use flate2::write::MultiGzDecoder;
+use http::StatusCode;
 use rustix::fs::{Mode, OFlags, XattrFlags};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -69,22 +71,10 @@ impl Sink {
         Ok(Self { path, writer })
     }
 
-    /// Writes all of `batch`.
-    ///
-    /// # Errors
-    /// 507 on a full disk, 400 for what is not gzip though it should be.
-    pub(super) fn write(&mut self, batch: &[u8]) -> Result<(), FileError> {
-        let written = match &mut self.writer {
-            Writer::Plain(file) => file.write_all(batch),
-            Writer::Gzip(decoder) => decoder.write_all(batch),
-        };
-        written.map_err(|e| FileError::io("writing", &self.path, &e))
-    }
-
     /// Ends the file and keeps `metadata` on it instead of what was there.
     ///
     /// # Errors
-    /// As [`Sink::write`]; 500 where the file system keeps no attributes.
+    /// As `write`; 500 where the file system keeps no attributes.
     pub(super) fn finish(mut self, metadata: &BTreeMap<String, String>) -> Result<(), FileError> {
         if let Writer::Gzip(decoder) = &mut self.writer {
             decoder
@@ -92,6 +82,23 @@ impl Sink {
                 .map_err(|e| FileError::io("writing", &self.path, &e))?;
         }
         keep(&self.path, metadata).map_err(|e| FileError::io("keeping metadata on", &self.path, &e))
+    }
+}
+
+impl Destination for Sink {
+    type Error = FileError;
+
+    /// 507 on a full disk, 400 for what is not gzip though it should be.
+    fn write(&mut self, batch: &[u8]) -> Result<(), FileError> {
+        let written = match &mut self.writer {
+            Writer::Plain(file) => file.write_all(batch),
+            Writer::Gzip(decoder) => decoder.write_all(batch),
+        };
+        written.map_err(|e| FileError::io("writing", &self.path, &e))
+    }
+
+    fn died(message: &str) -> FileError {
+        FileError::new(StatusCode::INTERNAL_SERVER_ERROR, message)
     }
 }
 

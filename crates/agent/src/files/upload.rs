@@ -99,11 +99,12 @@ async fn raw(
     while let Some(bytes) = next(body).await? {
         file.add(bytes).await?;
     }
-    file.finish(metadata.clone()).await?;
+    let kept = metadata.clone();
+    file.finish(move |sink| sink.finish(&kept)).await?;
     Ok(vec![Written::new(&path, metadata)])
 }
 
-async fn open(access: &Access, path: PathBuf, gzip: bool) -> Result<Receiving, FileError> {
+async fn open(access: &Access, path: PathBuf, gzip: bool) -> Result<Receiving<Sink>, FileError> {
     let user = access.user.clone();
     let sink = blocking(move || Sink::open(path, &user, gzip)).await?;
     Ok(Receiving::new(sink))
@@ -132,7 +133,7 @@ struct Form {
     metadata: BTreeMap<String, String>,
     parser: Parser,
     /// The file of the part at hand; a part that is no file is skipped.
-    current: Option<(PathBuf, Receiving)>,
+    current: Option<(PathBuf, Receiving<Sink>)>,
     seen: HashSet<PathBuf>,
     written: Vec<Written>,
 }
@@ -177,7 +178,8 @@ impl Form {
                 }
                 Event::PartEnd => {
                     if let Some((path, file)) = self.current.take() {
-                        file.finish(self.metadata.clone()).await?;
+                        let kept = self.metadata.clone();
+                        file.finish(move |sink| sink.finish(&kept)).await?;
                         let written = Written::new(&path, self.metadata.clone());
                         self.written.push(written);
                     }

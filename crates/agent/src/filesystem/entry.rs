@@ -72,7 +72,7 @@ fn text(name: &OsStr) -> String {
 
 /// The metadata kept on a file. A file system without attributes has none; neither has one that
 /// does not let them be read.
-fn read_metadata(path: &Path) -> BTreeMap<String, String> {
+pub(crate) fn read_metadata(path: &Path) -> BTreeMap<String, String> {
     let mut metadata = BTreeMap::new();
     for attribute in attributes(path) {
         let key = attribute.strip_prefix(ATTRIBUTE_PREFIX.as_bytes());

@@ -4,6 +4,7 @@
 use super::reply::{self, Reply};
 use super::request;
 use crate::agent::Agent;
+use crate::file_service;
 use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use serde::Serialize;
@@ -67,8 +68,10 @@ impl Problem {
 pub(crate) async fn answer(agent: Rc<Agent>, mut request: Request<Incoming>) -> Reply {
     let path = request.uri().path().to_owned();
     let mut parts = path.trim_start_matches("/v1/").splitn(2, '/');
-    let (service, _rest) = (parts.next().unwrap_or(""), parts.next());
-    let _ = agent;
+    let (service, rest) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
+    if service == "files" {
+        return file_service::answer(&agent, rest, request).await;
+    }
     let outcome: Result<Reply, Problem> = match service {
         _ => Err(Problem::new(
             StatusCode::NOT_FOUND,

@@ -13,6 +13,18 @@ pub(crate) fn text_parameter(query: Option<&str>, name: &str) -> Option<String> 
     parameter(query, name).map(|v| String::from_utf8_lossy(&v).into_owned())
 }
 
+/// All parameters, in their order.
+pub(crate) fn pairs(query: Option<&str>) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let pairs = query
+        .unwrap_or("")
+        .split('&')
+        .filter(|pair| !pair.is_empty());
+    let split = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    split
+        .map(|(key, value)| (decode(key), decode(value)))
+        .collect()
+}
+
 fn decode(text: &str) -> Vec<u8> {
     let bytes = text.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());

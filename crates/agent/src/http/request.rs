@@ -4,7 +4,7 @@ use base64::{engine::general_purpose::STANDARD, Engine};
 use bytes::Bytes;
 use http::{HeaderMap, Request};
 use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 use wardian_wire::connect::{Code, Decoder, Failure, HEADER, MAX_MESSAGE};
@@ -26,7 +26,11 @@ fn invalid(message: impl Into<String>) -> Failure {
 ///
 /// # Errors
 /// `resource_exhausted` if it is longer, `canceled` if the client goes away.
-pub(crate) async fn whole(body: Incoming, limit: usize) -> Result<Bytes, Failure> {
+pub(crate) async fn whole<B>(body: B, limit: usize) -> Result<Bytes, Failure>
+where
+    B: Body,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     match Limited::new(body, limit).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(Failure::new(

@@ -119,6 +119,8 @@ class AsyncAgent:
         self.sandbox_id = sandbox_id
         self._transport = transport
         self._prefix = transport.endpoint.prefix
+        # Whether the server is on this machine, where nothing is gained by compressing.
+        self.is_local = transport.endpoint.host in ("localhost", "127.0.0.1", "::1")
         base = header_block(
             {
                 "Host": transport.endpoint.authority,

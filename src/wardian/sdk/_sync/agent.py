@@ -120,6 +120,8 @@ class Agent:
         self.sandbox_id = sandbox_id
         self._transport = transport
         self._prefix = transport.endpoint.prefix
+        # Whether the server is on this machine, where nothing is gained by compressing.
+        self.is_local = transport.endpoint.host in ("localhost", "127.0.0.1", "::1")
         base = header_block(
             {
                 "Host": transport.endpoint.authority,
