@@ -19,6 +19,8 @@ pub(crate) fn wants_page(headers: &HeaderMap) -> bool {
 
 /// The answer for a refusal; `page`: as HTML.
 pub(crate) fn answer(refusal: &Refusal, page: bool, flight: InFlight) -> Response<ResponseBody> {
+    // The native API speaks JSON to everyone.
+    let page = page && !matches!(refusal, Refusal::NotRunning { .. });
     let (kind, body) = if page {
         ("text/html; charset=utf-8", Bytes::from(refusal.html()))
     } else {

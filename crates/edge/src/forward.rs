@@ -2,6 +2,7 @@
 
 use crate::activity::{Activity, InFlight};
 use crate::answers::{answer, wants_page};
+use crate::authorise::{authorise, Verdict};
 use crate::body::{Passed, RequestBody, ResponseBody};
 use crate::exchange::{exchange, Exchanged, Upstream};
 use crate::headers::{self, Caller};
@@ -15,12 +16,14 @@ use http::{request, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wardian_wire::boot::AGENT_PORT;
 use wardian_wire::gateway::Refusal;
 use wardian_wire::host::Domain;
+use wardian_wire::SandboxId;
 
 /// All that requests share.
 #[derive(Debug)]
@@ -83,53 +86,62 @@ impl Edge {
         // Drains what is left of it, whatever the answer is.
         let body = RequestBody::new(body, flight.share());
         let routed = route(&head, &self.domain)?;
-        let upstream = self.upstream(&routed.target, &head.headers).await?;
-        if let Upstream::Sandbox(sandbox, _) = &upstream {
+        let Target::Service(call) = &routed.target else {
+            let upstream = self.upstream(&routed.target, &head.headers).await?;
+            prepare(&mut head, &routed, caller, change.as_ref());
+            let request = Request::from_parts(head, body);
+            return self.relay(&upstream, request, change, activity, flight).await;
+        };
+        let grant = match authorise(self, call, &mut head, change.is_some()).await? {
+            Verdict::Granted(grant) => grant,
+            Verdict::Refused(words) => {
+                return Ok(passed_on(*words, Arc::new(AtomicBool::new(true)), None, flight))
+            }
+        };
+        prepare(&mut head, &routed, caller, change.as_ref());
+        grant.put_on(&mut head.headers)?;
+        let request = Request::from_parts(head, body);
+        let relayed = async {
+            let upstream = Upstream::Sandbox(self.running(&grant.sandbox).await?, AGENT_PORT);
+            self.relay(&upstream, request, change, activity, flight).await
+        };
+        let mut response = relayed.await.map_err(Refusal::native)?;
+        headers::confine(response.headers_mut());
+        Ok(response)
+    }
+
+    /// Sends a request that is ready to go, and gives back what comes.
+    async fn relay(
+        &self,
+        upstream: &Upstream,
+        request: Request<RequestBody>,
+        change: Option<Change>,
+        activity: &Activity,
+        flight: &InFlight,
+    ) -> Result<Response<ResponseBody>, Refusal> {
+        if let Upstream::Sandbox(sandbox, _) = upstream {
             activity.belongs_to(&sandbox.cut);
         }
-        prepare(&mut head, &routed, caller, change.as_ref());
-        let complete = body.completion();
-        let exchanged = exchange(self, &upstream, Request::from_parts(head, body)).await?;
-        let Exchanged {
-            mut response,
-            lease,
-        } = exchanged;
+        let complete = request.body().completion();
+        let exchanged = exchange(self, upstream, request).await?;
         let cut = upstream.cut();
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            let Some(change) = change else {
-                return Err(upstream.broken());
-            };
-            lease.let_go();
-            return self.switch(change, response, cut, flight);
+        if exchanged.response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(passed_on(exchanged, complete, cut, flight));
         }
-        headers::remove_hop_by_hop(response.headers_mut());
-        let cut = cut.map(|cut| Box::pin(cut.cancelled_owned()));
-        Ok(response.map(|incoming| {
-            ResponseBody::Passed(Box::new(Passed {
-                incoming,
-                ended: false,
-                lease: Some(lease),
-                request_complete: complete,
-                cut,
-                _flight: flight.share(),
-            }))
-        }))
+        let Some(change) = change else {
+            return Err(upstream.broken());
+        };
+        exchanged.lease.let_go();
+        self.switch(change, exchanged.response, cut, flight)
     }
 
     /// Looks up who answers, and whether the caller may ask it.
     async fn upstream(&self, target: &Target, headers: &HeaderMap) -> Result<Upstream, Refusal> {
         let (id, port) = match target {
-            Target::ControlPlane => return Ok(Upstream::ControlPlane),
             Target::Sandbox { id, port } => (id, *port),
+            Target::ControlPlane | Target::Service(_) => return Ok(Upstream::ControlPlane),
         };
-        let found = self.sandboxes.find(id).await;
-        let found = found.map_err(|_| {
-            Refusal::Unavailable("the node is starting and does not know its sandboxes yet")
-        })?;
-        let gone = || Refusal::Gone {
-            sandbox: id.to_string(),
-        };
-        let sandbox: Arc<Sandbox> = found.filter(|found| found.is_running()).ok_or_else(gone)?;
+        let sandbox = self.running(id).await?;
         let token = headers
             .get(headers::WARDIAN_TRAFFIC_TOKEN)
             .or_else(|| headers.get(headers::E2B_TRAFFIC_TOKEN));
@@ -139,6 +151,17 @@ impl Edge {
             });
         }
         Ok(Upstream::Sandbox(sandbox, port))
+    }
+
+    async fn running(&self, id: &SandboxId) -> Result<Arc<Sandbox>, Refusal> {
+        let found = self.sandboxes.find(id).await;
+        let found = found.map_err(|_| {
+            Refusal::Unavailable("the node is starting and does not know its sandboxes yet")
+        })?;
+        let gone = || Refusal::Gone {
+            sandbox: id.to_string(),
+        };
+        found.filter(|found| found.is_running()).ok_or_else(gone)
     }
 
     fn switch(
@@ -169,6 +192,30 @@ impl Edge {
             _flight: None,
         }))
     }
+}
+
+/// The answer as it goes to the caller.
+fn passed_on(
+    exchanged: Exchanged,
+    request_complete: Arc<AtomicBool>,
+    cut: Option<CancellationToken>,
+    flight: &InFlight,
+) -> Response<ResponseBody> {
+    let Exchanged {
+        mut response,
+        lease,
+    } = exchanged;
+    headers::remove_hop_by_hop(response.headers_mut());
+    response.map(|incoming| {
+        ResponseBody::Passed(Box::new(Passed {
+            incoming,
+            ended: false,
+            lease: Some(lease),
+            request_complete,
+            cut: cut.map(|cut| Box::pin(cut.cancelled_owned())),
+            _flight: flight.share(),
+        }))
+    })
 }
 
 /// Turns the head as it came into the head as it goes on: HTTP/1.1, origin form.

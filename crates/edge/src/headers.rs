@@ -12,6 +12,22 @@ pub(crate) const WARDIAN_TRAFFIC_TOKEN: HeaderName =
 pub(crate) const E2B_TRAFFIC_TOKEN: HeaderName =
     HeaderName::from_static("e2b-traffic-access-token");
 
+pub(crate) const ACCESS_TOKEN: HeaderName = HeaderName::from_static("x-access-token");
+pub(crate) const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
+/// What a caller shows to the node and no sandbox may see.
+const CREDENTIALS: [HeaderName; 4] = [header::AUTHORIZATION, API_KEY, header::COOKIE, ACCESS_TOKEN];
+/// Header lines by which an answer could rule the address it comes from: cookies and storage of
+/// the node's own address are none of a sandbox's business.
+const SITE_WIDE: [HeaderName; 6] = [
+    header::SET_COOKIE,
+    HeaderName::from_static("clear-site-data"),
+    HeaderName::from_static("service-worker-allowed"),
+    header::STRICT_TRANSPORT_SECURITY,
+    header::ALT_SVC,
+    header::REFRESH,
+];
+
 /// Header lines that choose a sandbox or open its ports; they are between caller and edge.
 const ROUTING: [HeaderName; 6] = [
     WARDIAN_SANDBOX_ID,
@@ -81,6 +97,30 @@ pub(crate) fn remove_routing(headers: &mut HeaderMap) {
     for name in &ROUTING {
         headers.remove(name);
     }
+}
+
+/// Removes whatever the caller has shown to be let in.
+pub(crate) fn remove_credentials(headers: &mut HeaderMap) {
+    for name in &CREDENTIALS {
+        headers.remove(name);
+    }
+}
+
+/// Makes an answer of a sandbox harmless at the node's own address: what it holds is data, never
+/// a page or a script that could act as the node.
+pub(crate) fn confine(headers: &mut HeaderMap) {
+    for name in &SITE_WIDE {
+        headers.remove(name);
+    }
+    let (policy, kind) = ("default-src 'none'; sandbox", "nosniff");
+    headers.insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(policy),
+    );
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static(kind),
+    );
 }
 
 /// Says who called, in place of whatever the caller claimed.

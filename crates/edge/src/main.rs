@@ -4,6 +4,7 @@
 mod activity;
 mod answers;
 mod arguments;
+mod authorise;
 mod body;
 mod connection;
 mod control_link;

@@ -6,12 +6,15 @@ use http::{request, Method};
 use wardian_wire::boot::AGENT_PORT;
 use wardian_wire::gateway::Refusal;
 use wardian_wire::host::{parse_host, parse_port, Domain, Host};
+use wardian_wire::service_call::{percent_decoded, ServiceCall};
 use wardian_wire::SandboxId;
 
 /// Where a request goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
     ControlPlane,
+    /// A sandbox's agent, once the control plane has allowed it.
+    Service(ServiceCall),
     Sandbox { id: SandboxId, port: u16 },
 }
 
@@ -26,7 +29,9 @@ pub(crate) struct Routed {
 /// The most bytes of header lines.
 const MAX_HEADERS: usize = 64 * 1024;
 /// Paths of the agent that only the launcher's side of a node may call.
-const INTERNAL_PATHS: [&str; 3] = ["init", "freeze", "upgrade"];
+const AGENT_INTERNAL: [&str; 3] = ["init", "freeze", "upgrade"];
+/// Paths of the control plane that only the edge may call.
+const CONTROL_INTERNAL: [&str; 1] = ["internal"];
 
 /// Decides where the request with this head goes.
 ///
@@ -50,13 +55,27 @@ pub(crate) fn route(head: &request::Parts, domain: &Domain) -> Result<Routed, Re
         Host::Api => Target::ControlPlane,
         Host::Other => return Err(Refusal::Misdirected),
     };
-    if matches!(target, Target::Sandbox { port, .. } if port == AGENT_PORT)
-        && is_internal(head.uri.path())
-    {
+    let path = head.uri.path();
+    let internal: &[&str] = match target {
+        Target::Sandbox { port, .. } if port == AGENT_PORT => &AGENT_INTERNAL,
+        Target::ControlPlane => &CONTROL_INTERNAL,
+        _ => &[],
+    };
+    if begins_with_any(path, internal) {
         return Err(Refusal::Internal);
     }
+    let target = match target {
+        Target::ControlPlane => ServiceCall::parse(path)
+            .map_err(|_| AMBIGUOUS_PATH)?
+            .map_or(Target::ControlPlane, Target::Service),
+        target => target,
+    };
     Ok(Routed { target, host })
 }
+
+const AMBIGUOUS_PATH: Refusal = Refusal::Invalid(
+    "the path holds an empty or dot segment, an encoded slash or a control character",
+);
 
 const BAD_HOST: Refusal = Refusal::Invalid("the Host is not a name or an address");
 
@@ -152,10 +171,10 @@ fn single_text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&
         .transpose()
 }
 
-/// Whether a path may mean one of [`INTERNAL_PATHS`] to any reader: percent-encoded, with
-/// doubled slashes, dots, or in other case.
-fn is_internal(path: &str) -> bool {
-    let decoded = percent_decoded(path);
+/// Whether a path may begin with one of `names` to any reader: percent-encoded, with doubled
+/// slashes, dots, or in other case.
+fn begins_with_any(path: &str, names: &[&str]) -> bool {
+    let decoded = String::from_utf8_lossy(&percent_decoded(path)).into_owned();
     let mut segments: Vec<&str> = Vec::new();
     for segment in decoded.split(['/', '\\']) {
         match segment.trim() {
@@ -164,30 +183,9 @@ fn is_internal(path: &str) -> bool {
             name => segments.push(name),
         }
     }
-    segments.first().is_some_and(|first| {
-        INTERNAL_PATHS
-            .iter()
-            .any(|internal| first.eq_ignore_ascii_case(internal))
-    })
-}
-
-fn percent_decoded(path: &str) -> String {
-    let mut decoded = Vec::with_capacity(path.len());
-    let mut rest = path.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        let hexadecimal = after
-            .first_chunk::<2>()
-            .filter(|_| byte == b'%')
-            .and_then(|pair| std::str::from_utf8(pair).ok())
-            .and_then(|pair| u8::from_str_radix(pair, 16).ok());
-        decoded.push(hexadecimal.unwrap_or(byte));
-        rest = if hexadecimal.is_some() {
-            &after[2..]
-        } else {
-            after
-        };
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
+    segments
+        .first()
+        .is_some_and(|first| names.iter().any(|name| first.eq_ignore_ascii_case(name)))
 }
 
 #[cfg(test)]

@@ -13,6 +13,8 @@ pub enum Refusal {
     Broken { sandbox: String, port: u16 },
     /// The traffic token is missing or wrong.
     Forbidden { sandbox: String },
+    /// A service of a sandbox was asked for, and the sandbox ended or was paused meanwhile.
+    NotRunning { sandbox: String },
     /// A path that only the node itself may call.
     Internal,
     /// The `Host` is none of this node's.
@@ -56,11 +58,24 @@ impl Refusal {
             Self::Gone { .. } | Self::PortClosed { .. } | Self::Broken { .. } => 502,
             Self::Forbidden { .. } => 403,
             Self::Internal => 404,
+            Self::NotRunning { .. } => 409,
             Self::Misdirected => 421,
             Self::Invalid(_) => 400,
             Self::ConnectRefused => 405,
             Self::HeadersTooLarge => 431,
             Self::Unavailable(_) => 503,
+        }
+    }
+
+    /// The same in the terms of the native API, for a call of a sandbox's service.
+    #[must_use]
+    pub fn native(self) -> Self {
+        match self {
+            Self::Gone { sandbox } => Self::NotRunning { sandbox },
+            Self::PortClosed { .. } | Self::Broken { .. } => {
+                Self::Unavailable("the sandbox's agent closed the connection before it answered")
+            }
+            other => other,
         }
     }
 
@@ -72,6 +87,7 @@ impl Refusal {
             Self::PortClosed { .. } => "The sandbox is running but port is not open",
             Self::Broken { .. } => "The sandbox closed the connection before it answered",
             Self::Forbidden { .. } => "The traffic token is missing or wrong",
+            Self::NotRunning { .. } => "the sandbox has ended or is paused",
             Self::Internal => "no such path",
             Self::Misdirected => "this host is not served here; use the node's address, its domain, or {port}-{sandbox id}.<domain>",
             Self::ConnectRefused => "CONNECT is not served; open a WebSocket or an Upgrade instead",
@@ -97,6 +113,7 @@ impl Refusal {
             Self::PortClosed { sandbox, port } | Self::Broken { sandbox, port } => {
                 about(sandbox, Some(*port))
             }
+            Self::NotRunning { .. } => self.error("sandbox_not_running"),
             Self::Internal => self.error("not_found"),
             Self::Misdirected => self.error("misdirected"),
             Self::Invalid(_) => self.error("invalid_request"),
@@ -125,7 +142,9 @@ impl Refusal {
                     escape(sandbox)
                 )
             }
-            Self::Gone { sandbox } | Self::Forbidden { sandbox } => {
+            Self::Gone { sandbox }
+            | Self::Forbidden { sandbox }
+            | Self::NotRunning { sandbox } => {
                 format!("<p>Sandbox <code>{}</code></p>", escape(sandbox))
             }
             _ => String::new(),
@@ -155,6 +174,7 @@ impl Refusal {
         };
         let title = match self {
             Self::Gone { .. } => "Sandbox not found",
+            Self::NotRunning { .. } => "Sandbox not running",
             Self::PortClosed { .. } => "Port not open",
             Self::Broken { .. } => "No answer",
             Self::Forbidden { .. } => "Not allowed",

@@ -23,6 +23,7 @@ pub mod node;
 pub mod path_text;
 pub mod range;
 pub mod sandbox_id;
+pub mod service_call;
 pub mod signature;
 pub mod tar;
 pub mod timestamp;

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from wardian.server import logs
-from wardian.server.api import native
+from wardian.server.api import internal, native
 from wardian.server.api.operations import error_response
 from wardian.server.errors import InvalidRequest, MethodNotAllowed, NotFound, WardianError
 from wardian.server.services import Services
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 def build(services: Services) -> Starlette:
     """The application that serves ``services``."""
     application = Starlette(
-        routes=native.routes(services),
+        routes=[*native.routes(services), *internal.routes(services)],
         middleware=[Middleware(RequestLog)],
         exception_handlers={
             WardianError: _known_error,

@@ -7,6 +7,7 @@ Each error has a stable ``code`` and an HTTP ``status``; dialects translate them
     WardianError                     internal               500
     ├── InvalidRequest               invalid_request        400
     ├── Unauthorized                 unauthorized           401
+    │   └── TicketInvalid            ticket_invalid
     ├── Forbidden                    forbidden              403
     ├── NotFound                     not_found              404
     │   ├── SandboxNotFound          sandbox_not_found
@@ -17,6 +18,7 @@ Each error has a stable ``code`` and an HTTP ``status``; dialects translate them
     │   ├── NameTaken                name_taken
     │   ├── TemplateInUse            template_in_use
     │   ├── SandboxEnded             sandbox_ended
+    │   ├── SandboxPaused            sandbox_paused
     │   └── IdempotencyMismatch      idempotency_mismatch
     ├── TooLarge                     too_large              413
     ├── Unsupported                  unsupported            422
@@ -61,6 +63,12 @@ class Unauthorized(WardianError):
 
     code = "unauthorized"
     status = 401
+
+
+class TicketInvalid(Unauthorized):
+    """A ticket that was not made here, or is good for nothing any more."""
+
+    code = "ticket_invalid"
 
 
 class Forbidden(WardianError):
@@ -149,6 +157,15 @@ class SandboxEnded(Conflict):
 
     def __init__(self, sandbox: str) -> None:
         super().__init__(f"sandbox {sandbox!r} has ended", "create a new one")
+
+
+class SandboxPaused(Conflict):
+    """The sandbox is paused or asleep, so nothing in it can answer."""
+
+    code = "sandbox_paused"
+
+    def __init__(self, sandbox: str) -> None:
+        super().__init__(f"sandbox {sandbox!r} is paused", "resume it first")
 
 
 class IdempotencyMismatch(Conflict):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from wardian.server import configuration as node_configuration
 from wardian.server.configuration import Configuration, ConfigurationError
 from wardian.server.keys.keyring import Keyring
+from wardian.server.keys.tickets import TicketOffice
 from wardian.server.node.edge_link import EdgeLink
 from wardian.server.node.launcher import LauncherClient
 from wardian.server.sandboxes.changes import Changes
@@ -33,6 +34,7 @@ class Services:
 
     configuration: Configuration
     keyring: Keyring
+    tickets: TicketOffice
     templates: TemplateCatalog
     creation: Creation
     lifecycle: Lifecycle
@@ -80,6 +82,7 @@ async def open_services(configuration: Configuration) -> AsyncGenerator[Services
         yield Services(
             configuration=configuration,
             keyring=keyring,
+            tickets=TicketOffice(sealer.derive("tickets"), keyring),
             templates=catalog,
             creation=Creation(sandboxes, catalog, launcher, edge, expiry, changes),
             lifecycle=lifecycle,

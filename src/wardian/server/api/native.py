@@ -11,14 +11,21 @@ from wardian.server.api.node_calls import OPERATIONS as NODE_OPERATIONS
 from wardian.server.api.operations import Operation, route
 from wardian.server.api.sandbox_calls import OPERATIONS as SANDBOX_OPERATIONS
 from wardian.server.api.template_calls import OPERATIONS as TEMPLATE_OPERATIONS
+from wardian.server.api.ticket_calls import OPERATIONS as TICKET_OPERATIONS
+from wardian.server.api.ticket_calls import SERVICES
 from wardian.server.services import Services
 
-OPERATIONS: tuple[Operation, ...] = (*SANDBOX_OPERATIONS, *NODE_OPERATIONS, *TEMPLATE_OPERATIONS)
+OPERATIONS: tuple[Operation, ...] = (
+    *SANDBOX_OPERATIONS,
+    *TICKET_OPERATIONS,
+    *NODE_OPERATIONS,
+    *TEMPLATE_OPERATIONS,
+)
 
 
 def document() -> bytes:
     """The OpenAPI document of this API."""
-    return openapi.build(OPERATIONS, models.ErrorBody)
+    return openapi.build(OPERATIONS, models.ErrorBody, SERVICES)
 
 
 def routes(services: Services) -> list[BaseRoute]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -14,15 +14,19 @@ import wardian.server
 from wardian.server.api.operations import Operation
 
 _SCHEMAS = "#/components/schemas/{name}"
+_SERVICE = "/v1/sandboxes/{{sandbox}}/{name}"
 _PATH_PARAMETER = re.compile(r"{(\w+)}")
 
 
-def build(operations: Sequence[Operation], error: type[Struct]) -> bytes:
+def build(
+    operations: Sequence[Operation], error: type[Struct], services: Mapping[str, str]
+) -> bytes:
     """The document, as JSON.
 
     Args:
         operations: all calls.
         error: what every error looks like.
+        services: what a sandbox's agent answers itself, with a summary.
     """
     _, schemas = msgspec.json.schema_components(_models(operations, error), ref_template=_SCHEMAS)
     paths: dict[str, dict[str, Any]] = {}
@@ -30,6 +34,7 @@ def build(operations: Sequence[Operation], error: type[Struct]) -> bytes:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _describe(
             operation, schemas, error
         )
+    paths |= {_SERVICE.format(name=name): _point_to_agent(services[name]) for name in services}
     queries = {operation.query.__name__ for operation in operations if operation.query}
     document: dict[str, Any] = {
         "openapi": "3.1.0",
@@ -45,6 +50,18 @@ def build(operations: Sequence[Operation], error: type[Struct]) -> bytes:
         },
     }
     return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
+
+
+def _point_to_agent(summary: str) -> dict[str, Any]:
+    return {
+        "summary": summary,
+        "description": "Answered, with all paths below, by the sandbox's agent, so its calls are"
+        " not listed here: see docs/node-protocols.md, 'Services of the agent'. Needs a key with"
+        " the scope sandboxes (read for GET), or the query parameter ticket.",
+        "parameters": [
+            {"name": "sandbox", "in": "path", "required": True, "schema": {"type": "string"}}
+        ],
+    }
 
 
 def _models(operations: Sequence[Operation], error: type[Struct]) -> list[Any]:

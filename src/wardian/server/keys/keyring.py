@@ -53,6 +53,10 @@ class Keyring:
             self._remember(key)
         return key
 
+    async def find(self, tenant: str, key_id: str) -> ApiKey | None:
+        """A tenant's key by its id; ``None``: there is none, or it was deleted."""
+        return await self._store.by_id(tenant, key_id)
+
     async def create(self, tenant: str, name: str, scopes: Collection[Scope]) -> tuple[ApiKey, str]:
         """Makes a key; its text is returned this once and kept nowhere."""
         text = "e2b_" + secrets.token_hex(20)

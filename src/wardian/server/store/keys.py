@@ -14,6 +14,9 @@ from wardian.server.store.database import Database
 _table = tables.keys
 _live = _table.c.deleted_at.is_(None)
 _by_hash = select(_table).where(_table.c.hash == bindparam("hash"))
+_by_id = select(_table).where(
+    _table.c.id == bindparam("of_id"), _table.c.tenant == bindparam("of_tenant"), _live
+)
 _list = (
     select(_table)
     .where(_table.c.tenant == bindparam("of_tenant"), _live)
@@ -40,6 +43,15 @@ class KeyStore:
         def work(connection: Connection) -> ApiKey | None:
             row = connection.execute(_by_hash, {"hash": digest}).first()
             return None if row is None or row.deleted_at is not None else _from_row(row)
+
+        return await self._database.run(work)
+
+    async def by_id(self, tenant: str, key_id: str) -> ApiKey | None:
+        """A tenant's key that was not deleted, or ``None``."""
+
+        def work(connection: Connection) -> ApiKey | None:
+            row = connection.execute(_by_id, {"of_id": key_id, "of_tenant": tenant}).first()
+            return None if row is None else _from_row(row)
 
         return await self._database.run(work)
 

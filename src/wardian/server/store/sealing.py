@@ -7,7 +7,9 @@ import os
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from wardian.server.configuration import ConfigurationError
 from wardian.server.errors import WardianError
@@ -21,6 +23,7 @@ class Sealer:
 
     def __init__(self, key: bytes) -> None:
         self._cipher = AESGCM(key)
+        self._key = key
 
     @classmethod
     def from_file(cls, path: Path) -> Sealer:
@@ -38,6 +41,10 @@ class Sealer:
                 f"{path} holds {len(key)} bytes instead of {_KEY_BYTES}: restore it from a backup"
             )
         return cls(key)
+
+    def derive(self, purpose: str) -> bytes:
+        """A key of 32 bytes for another purpose; which key it came from can't be told from it."""
+        return HKDF(hashes.SHA256(), _KEY_BYTES, None, purpose.encode()).derive(self._key)
 
     def seal(self, plain: bytes, context: str) -> str:
         """Encrypts.
