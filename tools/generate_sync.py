@@ -26,6 +26,7 @@ WORDS = {
     "AsyncFileTree": "FileTree",
     "AsyncFiles": "Files",
     "AsyncMessages": "Messages",
+    "AsyncPreviews": "Previews",
     "AsyncProcess": "Process",
     "AsyncResponse": "Response",
     "AsyncSandbox": "Sandbox",

@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     )
     from .sdk._files import ReplaceResult, SearchMatch, SearchResult, TransferReport
     from .sdk._models import ApiKey, FileInfo, FileType, Limits, SandboxInfo, Template, Usage
+    from .sdk._previews import Ticket
     from .sdk._process import Chunk, CommandResult, ProcessInfo
     from .sdk._sync.api import Client
     from .sdk._sync.files import Files
@@ -118,6 +119,7 @@ __all__ = [
     "Template",
     "TemplateInUse",
     "TemplateNotFound",
+    "Ticket",
     "TooLarge",
     "TransferReport",
     "Unavailable",
@@ -138,6 +140,7 @@ _HOMES = {
     "_sync.sandbox": ("Sandbox",),
     "_files": ("ReplaceResult", "SearchMatch", "SearchResult", "TransferReport"),
     "_models": ("ApiKey", "FileInfo", "FileType", "Limits", "SandboxInfo", "Template", "Usage"),
+    "_previews": ("Ticket",),
     "_process": ("Chunk", "CommandResult", "ProcessInfo"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -90,12 +90,19 @@ impl Edge {
             let upstream = self.upstream(&routed.target, &head.headers).await?;
             prepare(&mut head, &routed, caller, change.as_ref());
             let request = Request::from_parts(head, body);
-            return self.relay(&upstream, request, change, activity, flight).await;
+            return self
+                .relay(&upstream, request, change, activity, flight)
+                .await;
         };
         let grant = match authorise(self, call, &mut head, change.is_some()).await? {
             Verdict::Granted(grant) => grant,
             Verdict::Refused(words) => {
-                return Ok(passed_on(*words, Arc::new(AtomicBool::new(true)), None, flight))
+                return Ok(passed_on(
+                    *words,
+                    Arc::new(AtomicBool::new(true)),
+                    None,
+                    flight,
+                ))
             }
         };
         prepare(&mut head, &routed, caller, change.as_ref());
@@ -103,7 +110,8 @@ impl Edge {
         let request = Request::from_parts(head, body);
         let relayed = async {
             let upstream = Upstream::Sandbox(self.running(&grant.sandbox).await?, AGENT_PORT);
-            self.relay(&upstream, request, change, activity, flight).await
+            self.relay(&upstream, request, change, activity, flight)
+                .await
         };
         let mut response = relayed.await.map_err(Refusal::native)?;
         headers::confine(response.headers_mut());

@@ -15,7 +15,10 @@ pub(crate) enum Target {
     ControlPlane,
     /// A sandbox's agent, once the control plane has allowed it.
     Service(ServiceCall),
-    Sandbox { id: SandboxId, port: u16 },
+    Sandbox {
+        id: SandboxId,
+        port: u16,
+    },
 }
 
 /// A request that may go on.

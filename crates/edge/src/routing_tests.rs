@@ -156,3 +156,17 @@ fn internal_paths_are_only_those_of_the_agent() {
     let port = format!("80-{ONE}.box.test");
     assert_eq!(read("/init", &[("host", &port)]), Ok(sandbox(ONE, 80)));
 }
+
+proptest! {
+    #[test]
+    fn no_spelling_reaches_what_only_the_edge_may_ask(mask in any::<u32>(), prefix in "(/|/{2,3}|/\\./|/x/\\.\\./|/%2f)") {
+        let spelled: String = "internal".chars().enumerate().map(|(at, c)| match (mask >> (2 * at)) & 3 {
+            0 => c.to_string(),
+            1 => c.to_ascii_uppercase().to_string(),
+            _ => format!("%{:02x}", c as u32),
+        }).collect();
+        let uri = format!("{prefix}{spelled}/authorise");
+        let answer = read(&uri, &[("host", "127.0.0.1")]);
+        prop_assert_eq!(answer, Err(Refusal::Internal), "{}", uri);
+    }
+}

@@ -142,9 +142,7 @@ impl Refusal {
                     escape(sandbox)
                 )
             }
-            Self::Gone { sandbox }
-            | Self::Forbidden { sandbox }
-            | Self::NotRunning { sandbox } => {
+            Self::Gone { sandbox } | Self::Forbidden { sandbox } | Self::NotRunning { sandbox } => {
                 format!("<p>Sandbox <code>{}</code></p>", escape(sandbox))
             }
             _ => String::new(),

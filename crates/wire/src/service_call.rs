@@ -113,7 +113,9 @@ pub fn percent_decoded(text: impl AsRef<[u8]>) -> Vec<u8> {
             .and_then(|pair| std::str::from_utf8(pair).ok())
             .and_then(|pair| u8::from_str_radix(pair, 16).ok());
         decoded.push(hexadecimal.unwrap_or(byte));
-        rest = after.get(if hexadecimal.is_some() { 2 } else { 0 }..).unwrap_or(&[]);
+        rest = after
+            .get(if hexadecimal.is_some() { 2 } else { 0 }..)
+            .unwrap_or(&[]);
     }
     decoded
 }
@@ -154,8 +156,21 @@ mod tests {
     #[test]
     fn what_two_readers_could_read_differently_is_refused() {
         for tail in [
-            "/", "/a/", "//a", "/.", "/..", "/a/../b", "/%2e%2e/b", "/a/.%2E", "/a%2fb", "/a%5Cb",
-            "/a\\b", "/a%00", "/a%0a", "/%252e%252e/b", "/a%252fb",
+            "/",
+            "/a/",
+            "//a",
+            "/.",
+            "/..",
+            "/a/../b",
+            "/%2e%2e/b",
+            "/a/.%2E",
+            "/a%2fb",
+            "/a%5Cb",
+            "/a\\b",
+            "/a%00",
+            "/a%0a",
+            "/%252e%252e/b",
+            "/a%252fb",
         ] {
             let path = format!("/v1/sandboxes/me/files{tail}");
             assert_eq!(parse(&path), Err(AmbiguousPath), "{path}");

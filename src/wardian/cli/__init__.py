@@ -30,6 +30,7 @@ _COMMANDS = {
     "run": ("commands", "Run a command in a new sandbox, then end it."),
     "serve": ("serve", "Run the server on this machine."),
     "template": ("templates", "What sandboxes start from."),
+    "ticket": ("previews", "Let somebody use one service of a sandbox without a key."),
     "usage": ("sandboxes", "Show what a sandbox has used."),
 }
 

@@ -145,18 +145,54 @@ async fn speak<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
 
 async fn answer(mut request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
     let response = match request.uri().path() {
-        "/echo" => Response::new(request.into_body().boxed()),
-        "/head" => text(describe(&request)),
+        "/internal/authorise" => authorise(&request),
+        "/echo" | "/v1/files/echo" => Response::new(request.into_body().boxed()),
+        "/head" | "/v1/run" => text(describe(&request)),
         "/count" => text(count(request.into_body()).await),
-        "/early" => early(request),
+        "/early" | "/v1/files/early" => early(request),
         "/drip" => drip(),
         "/zeros" => zeros(request.uri().query().unwrap().parse().unwrap()),
         "/trailers" => trailers(),
-        "/upgrade" => upgrade(&mut request),
+        "/upgrade" | "/v1/terminals/main" => upgrade(&mut request),
+        "/v1/files/page" => page(),
         "/hang" => std::future::pending().await,
         _ => text("hello".into()),
     };
     Ok(response)
+}
+
+/// Leave for whoever shows the key `open` or a ticket of that name; to others, what was asked.
+fn authorise(request: &Request<Incoming>) -> Response<Body> {
+    let shown = |name: &str| {
+        request
+            .headers()
+            .get(name)
+            .map(|value| value.to_str().unwrap())
+    };
+    if shown("x-api-key") == Some("open") || shown("wardian-ticket") == Some("open") {
+        let sandbox = shown("wardian-sandbox").unwrap();
+        return text(format!(r#"{{"sandbox":"{sandbox}","token":"agents"}}"#));
+    }
+    let mut response = text(describe(request));
+    *response.status_mut() = StatusCode::UNAUTHORIZED;
+    response
+}
+
+/// What would rule the address it comes from.
+fn page() -> Response<Body> {
+    let mut response = text("<script>steal()</script>".into());
+    for (name, value) in [
+        ("content-type", "text/html"),
+        ("set-cookie", "a=b"),
+        ("clear-site-data", "*"),
+        ("content-security-policy", "default-src *"),
+    ] {
+        let value = value.parse().unwrap();
+        response
+            .headers_mut()
+            .insert(header::HeaderName::from_static(name), value);
+    }
+    response
 }
 
 pub fn text(text: String) -> Response<Body> {

@@ -23,6 +23,7 @@ from .._models import (
     TemplateList,
     Usage,
 )
+from .._previews import Ticket
 from .._refusals import from_api
 from .transport import AsyncResponse, AsyncTransport, Request
 
@@ -145,6 +146,15 @@ class AsyncClient:
     async def sandbox_usage(self, sandbox: str) -> Usage:
         """GET /v1/sandboxes/{id or name}/usage."""
         return await self._call("GET", f"{_path('sandboxes', sandbox)}/usage", Usage)
+
+    async def create_ticket(
+        self, sandbox: str, service: str, path: str = "", expires_in: float = 3600
+    ) -> Ticket:
+        """POST /v1/sandboxes/{id or name}/tickets."""
+        message = {"service": service, "path": path, "expires_in": _seconds(expires_in)}
+        return await self._call(
+            "POST", f"{_path('sandboxes', sandbox)}/tickets", Ticket, json=message
+        )
 
     async def list_templates(self) -> Sequence[Template]:
         """GET /v1/templates."""

@@ -12,11 +12,12 @@ from .agent import AsyncAgent
 from .api import AsyncClient
 from .commands import AsyncCommands
 from .files import AsyncFiles
+from .previews import AsyncPreviews
 
 _UNSET: Any = object()
 
 
-class AsyncSandbox(AsyncCommands):
+class AsyncSandbox(AsyncCommands, AsyncPreviews):
     """An isolated computer: run commands in it, read and write its files.
 
     Made by `create`, `get`, `get_or_create` and `list`, not by its constructor. As a context

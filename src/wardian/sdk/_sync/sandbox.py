@@ -13,11 +13,12 @@ from .agent import Agent
 from .api import Client
 from .commands import Commands
 from .files import Files
+from .previews import Previews
 
 _UNSET: Any = object()
 
 
-class Sandbox(Commands):
+class Sandbox(Commands, Previews):
     """An isolated computer: run commands in it, read and write its files.
 
     Made by `create`, `get`, `get_or_create` and `list`, not by its constructor. As a context

@@ -87,7 +87,7 @@ async def _sandbox(request: Request, question: Question, services: Services) -> 
     if question.ticket is None or "authorization" in headers or "x-api-key" in headers:
         key = await authorise(request, services.keyring, question.scopes)
         return await services.lifecycle.get(key.tenant, reference)
-    ticket, _ = await services.tickets.check(question.ticket)
+    ticket = await services.tickets.check(question.ticket)
     # Looked up by what the ticket says: which other sandboxes there are is not its holder's.
     record = None
     if ticket.covers(question.service, question.path):
