@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .sdk._async.api import AsyncClient
     from .sdk._async.files import AsyncFiles
+    from .sdk._async.git import AsyncGit
     from .sdk._async.processes import AsyncProcess
     from .sdk._async.sandbox import AsyncSandbox
+    from .sdk._async.watching import AsyncWatch
     from .sdk._errors import (
         ApiError,
         AuthenticationError,
@@ -31,6 +33,18 @@ if TYPE_CHECKING:
         FileExists,
         FileNotFound,
         FilePermissionDenied,
+        GitAuthenticationFailed,
+        GitBranchNotFound,
+        GitConflict,
+        GitError,
+        GitMissing,
+        GitNetworkError,
+        GitNotARepository,
+        GitNothingToCommit,
+        GitPathExists,
+        GitRejected,
+        GitRepositoryNotFound,
+        GitTimeout,
         InternalError,
         InvalidArgument,
         InvalidRequest,
@@ -55,24 +69,33 @@ if TYPE_CHECKING:
         Unavailable,
         Unsupported,
         WardianError,
+        WatchLimit,
     )
     from .sdk._files import ReplaceResult, SearchMatch, SearchResult, TransferReport
+    from .sdk._git import GitBranch, GitCommit, GitFile, GitHead, GitProgress, GitStatus
     from .sdk._models import ApiKey, FileInfo, FileType, Limits, SandboxInfo, Template, Usage
     from .sdk._previews import Ticket
     from .sdk._process import Chunk, CommandResult, ProcessInfo
     from .sdk._sync.api import Client
     from .sdk._sync.files import Files
+    from .sdk._sync.git import Git
     from .sdk._sync.processes import Process
     from .sdk._sync.sandbox import Sandbox
+    from .sdk._sync.watching import Watch
+    from .sdk._watching import Change, Changes
 
 __all__ = [
     "ApiError",
     "ApiKey",
     "AsyncClient",
     "AsyncFiles",
+    "AsyncGit",
     "AsyncProcess",
     "AsyncSandbox",
+    "AsyncWatch",
     "AuthenticationError",
+    "Change",
+    "Changes",
     "Chunk",
     "Client",
     "CommandFailed",
@@ -90,6 +113,25 @@ __all__ = [
     "FilePermissionDenied",
     "FileType",
     "Files",
+    "Git",
+    "GitAuthenticationFailed",
+    "GitBranch",
+    "GitBranchNotFound",
+    "GitCommit",
+    "GitConflict",
+    "GitError",
+    "GitFile",
+    "GitHead",
+    "GitMissing",
+    "GitNetworkError",
+    "GitNotARepository",
+    "GitNothingToCommit",
+    "GitPathExists",
+    "GitProgress",
+    "GitRejected",
+    "GitRepositoryNotFound",
+    "GitStatus",
+    "GitTimeout",
     "InternalError",
     "InvalidArgument",
     "InvalidRequest",
@@ -126,6 +168,8 @@ __all__ = [
     "Unsupported",
     "Usage",
     "WardianError",
+    "Watch",
+    "WatchLimit",
 ]
 
 # Imported on first use: the server and the command line need the package, not the SDK.
@@ -134,7 +178,13 @@ _HOMES = {
     "_async.files": ("AsyncFiles",),
     "_async.processes": ("AsyncProcess",),
     "_async.sandbox": ("AsyncSandbox",),
+    "_async.git": ("AsyncGit",),
+    "_async.watching": ("AsyncWatch",),
+    "_git": ("GitBranch", "GitCommit", "GitFile", "GitHead", "GitProgress", "GitStatus"),
     "_sync.api": ("Client",),
+    "_sync.git": ("Git",),
+    "_sync.watching": ("Watch",),
+    "_watching": ("Change", "Changes"),
     "_sync.files": ("Files",),
     "_sync.processes": ("Process",),
     "_sync.sandbox": ("Sandbox",),

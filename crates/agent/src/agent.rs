@@ -5,6 +5,7 @@ use crate::process::launch::Launcher;
 use crate::process::registry::Registry;
 use crate::process::Process;
 use crate::users::{self, User};
+use crate::watch::registry::Trees;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -24,6 +25,7 @@ pub(crate) struct Agent {
     pub(crate) launcher: Launcher,
     pub(crate) processes: Registry,
     pub(crate) watchers: Watchers,
+    pub(crate) trees: Rc<Trees>,
     pruning: Cell<bool>,
 }
 
@@ -43,6 +45,7 @@ impl Agent {
             launcher: Launcher::default(),
             processes: Registry::default(),
             watchers: Watchers::default(),
+            trees: Rc::default(),
             pruning: Cell::new(false),
         }
     }

@@ -9,6 +9,7 @@ mod control;
 mod file_service;
 mod files;
 mod filesystem;
+mod git;
 mod http;
 mod identity;
 mod paths;
@@ -16,6 +17,7 @@ mod process;
 #[allow(unsafe_code)]
 mod sys;
 mod users;
+mod watch;
 
 use agent::Agent;
 use cli::Mode;

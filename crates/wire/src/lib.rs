@@ -15,6 +15,7 @@ pub mod envd;
 pub mod file_mode;
 pub mod frame;
 pub mod gateway;
+pub mod git;
 pub mod host;
 pub mod launcher;
 pub mod metadata;

@@ -23,6 +23,7 @@ _COMMANDS = {
     "doctor": ("doctor", "Say what this machine can do, and what is missing."),
     "exec": ("commands", "Run a command in a sandbox."),
     "files": ("files", "List, search, print and remove a sandbox's files."),
+    "git": ("git", "Git in a sandbox."),
     "info": ("sandboxes", "Show a sandbox."),
     "key": ("keys", "API keys."),
     "kill": ("sandboxes", "End sandboxes."),
@@ -32,6 +33,7 @@ _COMMANDS = {
     "template": ("templates", "What sandboxes start from."),
     "ticket": ("previews", "Let somebody use one service of a sandbox without a key."),
     "usage": ("sandboxes", "Show what a sandbox has used."),
+    "watch": ("watch", "Print what changes in a sandbox's files."),
 }
 
 

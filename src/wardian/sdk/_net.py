@@ -14,6 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 if TYPE_CHECKING:
@@ -98,7 +99,9 @@ class Stream:
         return not _readable(self._socket)
 
     def close(self) -> None:
-        """Close at once."""
+        """Close at once. A thread that waits for it is woken, which closing alone would not do."""
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
 
 

@@ -13,6 +13,18 @@ from ._errors import (
     FileExists,
     FileNotFound,
     FilePermissionDenied,
+    GitAuthenticationFailed,
+    GitBranchNotFound,
+    GitConflict,
+    GitError,
+    GitMissing,
+    GitNetworkError,
+    GitNotARepository,
+    GitNothingToCommit,
+    GitPathExists,
+    GitRejected,
+    GitRepositoryNotFound,
+    GitTimeout,
     InternalError,
     InvalidArgument,
     InvalidRequest,
@@ -35,6 +47,7 @@ from ._errors import (
     Unavailable,
     Unsupported,
     WardianError,
+    WatchLimit,
 )
 
 _API_BY_CODE: dict[str, type[ApiError]] = {
@@ -67,6 +80,24 @@ _FILE_BY_CODE: dict[str, type[FileError]] = {
     "permission_denied": FilePermissionDenied,
     "replacement_count": ReplacementCountMismatch,
     "disk_full": DiskFull,
+}
+_SERVICE_BY_CODE: dict[str, type[SandboxError]] = {
+    kind.code: kind
+    for kind in (
+        WatchLimit,
+        GitError,
+        GitRepositoryNotFound,
+        GitBranchNotFound,
+        GitAuthenticationFailed,
+        GitNetworkError,
+        GitPathExists,
+        GitNothingToCommit,
+        GitRejected,
+        GitConflict,
+        GitNotARepository,
+        GitTimeout,
+        GitMissing,
+    )
 }
 _RPC_CODE_BY_STATUS: dict[int, str] = {
     400: "invalid_argument",
@@ -132,14 +163,13 @@ def from_agent(status: int, body: bytes, sandbox_id: str, path: str | None = Non
         path: The file the call was about, if about one.
     """
     try:
+        # First: to the flat shape, of which nothing is required, all objects are alike.
         native = msgspec.json.decode(body, type=_NativeBody).error
     except (msgspec.DecodeError, UnicodeDecodeError):
         pass
     else:
-        if path is not None:
-            kind = _FILE_BY_CODE.get(native.code, FileError)
-            text = native.message[:_MESSAGE_LIMIT] or native.code
-            return kind(text, sandbox_id=sandbox_id, path=path, code=native.code)
+        if path is not None or native.code in _SERVICE_BY_CODE:
+            return from_service(native.code, native.message, sandbox_id, path, native.hint)
         return from_api(status, body, native.code)
     try:
         flat = msgspec.json.decode(body, type=_FlatBody)
@@ -152,6 +182,31 @@ def from_agent(status: int, body: bytes, sandbox_id: str, path: str | None = Non
         )
     code = flat.code if isinstance(flat.code, str) and flat.code else ""
     return from_rpc(code or _RPC_CODE_BY_STATUS.get(status, "unknown"), message, sandbox_id, path)
+
+
+def from_service(
+    code: str, message: str, sandbox_id: str, path: str | None = None, hint: str | None = None
+) -> SandboxError:
+    """The error for a code of one of the agent's own services, in an answer or in a stream.
+
+    Args:
+        code: As the service says.
+        message: What the agent said.
+        sandbox_id: The sandbox asked.
+        path: The file the call was about, if about one.
+        hint: What to do, if the agent said it.
+    """
+    message = message[:_MESSAGE_LIMIT] or code
+    error: SandboxError
+    if code in _SERVICE_BY_CODE:
+        error = _SERVICE_BY_CODE[code](message, sandbox_id=sandbox_id)
+    elif path is not None:
+        kind = _FILE_BY_CODE.get(code, FileError)
+        error = kind(message, sandbox_id=sandbox_id, path=path, code=code)
+    else:
+        error = SandboxError(message, sandbox_id=sandbox_id, code=code)
+    error.hint = hint
+    return error
 
 
 def from_rpc(code: str, message: str, sandbox_id: str, path: str | None = None) -> SandboxError:

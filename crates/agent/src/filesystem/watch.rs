@@ -7,22 +7,20 @@
 use super::entry::describe;
 use super::{failure, Result};
 use crate::users::Names;
+use crate::watch::inotify::Instance;
 use rustix::fd::OwnedFd;
-use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
+use rustix::fs::inotify::{ReadFlags, WatchFlags};
 use rustix::io::Errno;
 use std::collections::{HashMap, HashSet};
-use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::fs;
-use std::mem::MaybeUninit;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use wardian_wire::connect::{Code, Failure};
 use wardian_wire::envd::filesystem::{EventType, FilesystemEvent};
 
 /// The most directories one watch may have.
 const MAX_DIRECTORIES: usize = 100_000;
-/// How much is read from the kernel at once, in bytes.
-const BUFFER: usize = 64 * 1024;
 /// File systems whose changes elsewhere inotify does not see: NFS, CIFS, SMB2, FUSE.
 const NETWORK: [u64; 4] = [0x6969, 0xff53_4d42, 0xfe53_4d42, 0x6573_5546];
 
@@ -38,7 +36,7 @@ pub(super) struct Wish {
 /// A watch at work. Every method may block.
 #[derive(Debug)]
 pub(super) struct Watch {
-    inotify: OwnedFd,
+    inotify: Instance,
     wish: Wish,
     /// Watch descriptors and where they are, relative to the root.
     directories: HashMap<i32, PathBuf>,
@@ -79,8 +77,7 @@ impl Watch {
             let message = format!("path {} is on a network mount, whose changes elsewhere cannot be seen; allowNetworkMounts watches it nevertheless", root.display());
             return Err(Failure::new(Code::FailedPrecondition, message));
         }
-        let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)
-            .map_err(|errno| exhausted(root, errno))?;
+        let inotify = Instance::new().map_err(|errno| exhausted(root, errno))?;
         let mut watch = Self {
             inotify,
             wish,
@@ -93,7 +90,7 @@ impl Watch {
 
     /// A second handle, to wait for events with.
     pub(super) fn handle(&self) -> std::io::Result<OwnedFd> {
-        self.inotify.try_clone()
+        self.inotify.handle()
     }
 
     /// Watches `relative` and, if wished, all below it; what is there goes into `found`.
@@ -140,7 +137,7 @@ impl Watch {
         if path != self.wish.root {
             flags |= WatchFlags::DONT_FOLLOW;
         }
-        inotify::add_watch(&self.inotify, path, flags)
+        self.inotify.add(path, flags)
     }
 
     /// Forgets `relative` and all below it: it has moved away, its watches would tell wrong names.
@@ -149,8 +146,7 @@ impl Watch {
         self.directories.retain(|&descriptor, path| {
             let below = path.starts_with(relative);
             if below {
-                // Fails for a directory that was removed; the kernel has let go of it already.
-                let _ = inotify::remove_watch(inotify, descriptor);
+                inotify.remove(descriptor);
             }
             !below
         });
@@ -161,29 +157,12 @@ impl Watch {
     /// # Errors
     /// `data_loss` when the kernel had to drop events; the watch goes on after that.
     pub(super) fn read(&mut self) -> Result<Vec<FilesystemEvent>> {
-        let mut raw = Vec::new();
-        let mut buffer = [MaybeUninit::uninit(); BUFFER];
-        let mut reader = Reader::new(&self.inotify, &mut buffer);
-        loop {
-            match reader.next() {
-                Ok(event) => {
-                    let name = event
-                        .file_name()
-                        .map(|n| OsStr::from_bytes(n.to_bytes()).to_owned());
-                    raw.push((event.wd(), event.events(), name.unwrap_or_default()));
-                }
-                Err(Errno::AGAIN) => break,
-                Err(Errno::INTR) => {}
-                Err(errno) => return Err(failure("watching", &self.wish.root, &errno.into())),
-            }
-            // Only whole reads are worked off, so that no event is lost in the buffer.
-            if reader.is_buffer_empty() {
-                break;
-            }
-        }
+        let raw = self.inotify.read();
+        let raw = raw.map_err(|errno| failure("watching", &self.wish.root, &errno.into()))?;
         let names = self.wish.include_entry.then(Names::load);
         let mut events = Vec::new();
-        for (descriptor, flags, name) in raw {
+        for event in raw {
+            let (descriptor, flags) = (event.watch, event.flags);
             if flags.contains(ReadFlags::QUEUE_OVERFLOW) {
                 self.found.clear();
                 self.add(Path::new(""), &mut None)?;
@@ -201,7 +180,7 @@ impl Watch {
                 continue;
             };
             let is_root = directory.as_os_str().is_empty();
-            let relative = directory.join(&name);
+            let relative = directory.join(OsString::from_vec(event.name));
             self.translate(flags, &relative, is_root, names.as_ref(), &mut events)?;
         }
         Ok(events)

@@ -5,10 +5,18 @@ use super::reply::{self, Reply};
 use super::request;
 use crate::agent::Agent;
 use crate::file_service;
+use crate::git;
+use crate::watch;
 use http::{Request, StatusCode};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
+use serde::de::DeserializeOwned;
 use serde::Serialize;
 use std::rc::Rc;
+use wardian_wire::connect::{Code, Failure};
+
+/// The longest body of a call that carries JSON, in bytes.
+pub(crate) const MAX_BODY: usize = 1024 * 1024;
 
 /// Why a call failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +71,46 @@ impl Problem {
     }
 }
 
+impl From<Failure> for Problem {
+    /// What the parts that speak Connect say, in the words of these services.
+    fn from(failure: Failure) -> Self {
+        let (status, code) = match failure.code {
+            Code::InvalidArgument | Code::Unauthenticated => {
+                (StatusCode::BAD_REQUEST, "invalid_request")
+            }
+            Code::PermissionDenied => (StatusCode::FORBIDDEN, "permission_denied"),
+            Code::NotFound => (StatusCode::NOT_FOUND, "not_found"),
+            Code::ResourceExhausted | Code::Unavailable => {
+                (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
+            }
+            _ => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+        };
+        Self::new(status, code, failure.message)
+    }
+}
+
+/// The JSON a request carries; no body is an empty object.
+///
+/// # Errors
+/// 413 `too_large` above [`MAX_BODY`], 400 `invalid_request` for what is not its JSON or ends early.
+pub(crate) async fn body<T: DeserializeOwned>(
+    request: &mut Request<Incoming>,
+) -> Result<T, Problem> {
+    let invalid = |message| Problem::new(StatusCode::BAD_REQUEST, "invalid_request", message);
+    let collected = Limited::new(request.body_mut(), MAX_BODY).collect().await;
+    let bytes = match collected {
+        Ok(collected) => collected.to_bytes(),
+        Err(error) if error.is::<LengthLimitError>() => {
+            let message = format!("the request's body is longer than {MAX_BODY} bytes");
+            let status = StatusCode::PAYLOAD_TOO_LARGE;
+            return Err(Problem::new(status, "too_large", message));
+        }
+        Err(error) => return Err(invalid(format!("the request's body ended early: {error}"))),
+    };
+    let bytes: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
+    serde_json::from_slice(bytes).map_err(|error| invalid(format!("the request's body: {error}")))
+}
+
 /// Answers a request whose path begins with `/v1/`. The body of a call that failed is read to its
 /// end, so that the answer is read too.
 pub(crate) async fn answer(agent: Rc<Agent>, mut request: Request<Incoming>) -> Reply {
@@ -73,6 +121,8 @@ pub(crate) async fn answer(agent: Rc<Agent>, mut request: Request<Incoming>) -> 
         return file_service::answer(&agent, rest, request).await;
     }
     let outcome: Result<Reply, Problem> = match service {
+        "git" => git::service::answer(&agent, rest, &mut request).await,
+        "watch" => watch::service::answer(&agent, rest, &mut request).await,
         _ => Err(Problem::new(
             StatusCode::NOT_FOUND,
             "not_found",

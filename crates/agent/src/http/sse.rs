@@ -35,6 +35,14 @@ impl Events {
         self.0.send(Ok(bytes)).await.map_err(|_| Left)
     }
 
+    /// Sends events that are [`encode`]d already, one or more.
+    ///
+    /// # Errors
+    /// [`Left`].
+    pub(crate) async fn send_encoded(&self, events: Bytes) -> Result<(), Left> {
+        self.0.send(Ok(events)).await.map_err(|_| Left)
+    }
+
     /// Waits until the reader has left.
     pub(crate) async fn left(&self) {
         self.0.closed().await;

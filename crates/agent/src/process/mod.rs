@@ -17,7 +17,7 @@ pub(crate) mod pump;
 pub(crate) mod registry;
 pub(crate) mod service;
 pub(crate) mod spawner;
-mod start;
+pub(crate) mod start;
 pub(crate) mod stdio;
 mod supervisor;
 mod tree;

@@ -83,7 +83,16 @@ pub(super) async fn start(
     Ok(subscription)
 }
 
-fn job(agent: &Agent, config: &ProcessConfig, user: &User, terminal: bool) -> Result<Job> {
+/// What a supervisor needs to know to run `config` for `user`.
+///
+/// # Errors
+/// `invalid_argument` for a command, directory or variable that can't be one.
+pub(crate) fn job(
+    agent: &Agent,
+    config: &ProcessConfig,
+    user: &User,
+    terminal: bool,
+) -> Result<Job> {
     let invalid = |message: String| Failure::new(Code::InvalidArgument, message);
     if config.cmd.is_empty() {
         return Err(invalid("process.cmd is empty: nothing to run".to_owned()));

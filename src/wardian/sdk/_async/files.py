@@ -11,9 +11,10 @@ from .agent import AsyncAgent
 from .file_archives import AsyncFileArchives
 from .file_content import AsyncFileContent, query
 from .file_tree import AsyncFileTree
+from .watching import AsyncWatching
 
 
-class AsyncFiles(AsyncFileContent, AsyncFileTree, AsyncFileArchives):
+class AsyncFiles(AsyncFileContent, AsyncFileTree, AsyncFileArchives, AsyncWatching):
     """Read, write and arrange the files of one sandbox.
 
     Paths may be absolute, relative to the user's home, or begin with `~`. A name that is no UTF-8

@@ -12,6 +12,7 @@ from .agent import AsyncAgent
 from .api import AsyncClient
 from .commands import AsyncCommands
 from .files import AsyncFiles
+from .git import AsyncGit
 from .previews import AsyncPreviews
 
 _UNSET: Any = object()
@@ -27,6 +28,7 @@ class AsyncSandbox(AsyncCommands, AsyncPreviews):
     Attributes:
         id: Its id.
         files: Its files.
+        git: Its git.
         kill_on_exit: Whether leaving the context ends it.
     """
 
@@ -217,6 +219,11 @@ class AsyncSandbox(AsyncCommands, AsyncPreviews):
         if self._files is None:
             raise self._no_agent()
         return self._files
+
+    @property
+    def git(self) -> AsyncGit:
+        """Its git."""
+        return AsyncGit(self._reach())
 
     async def info(self) -> SandboxInfo:
         """Ask for its record."""

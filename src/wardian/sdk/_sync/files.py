@@ -12,9 +12,10 @@ from .agent import Agent
 from .file_archives import FileArchives
 from .file_content import FileContent, query
 from .file_tree import FileTree
+from .watching import Watching
 
 
-class Files(FileContent, FileTree, FileArchives):
+class Files(FileContent, FileTree, FileArchives, Watching):
     """Read, write and arrange the files of one sandbox.
 
     Paths may be absolute, relative to the user's home, or begin with `~`. A name that is no UTF-8

@@ -13,6 +13,7 @@ from .agent import Agent
 from .api import Client
 from .commands import Commands
 from .files import Files
+from .git import Git
 from .previews import Previews
 
 _UNSET: Any = object()
@@ -28,6 +29,7 @@ class Sandbox(Commands, Previews):
     Attributes:
         id: Its id.
         files: Its files.
+        git: Its git.
         kill_on_exit: Whether leaving the context ends it.
     """
 
@@ -218,6 +220,11 @@ class Sandbox(Commands, Previews):
         if self._files is None:
             raise self._no_agent()
         return self._files
+
+    @property
+    def git(self) -> Git:
+        """Its git."""
+        return Git(self._reach())
 
     def info(self) -> SandboxInfo:
         """Ask for its record."""

@@ -1,0 +1,513 @@
+//! A watched tree: inotify's watches on single directories, made one.
+//!
+//! So that nothing below a new directory is missed, it is watched first and read then; what is
+//! found in it is told as created, and what the kernel tells of the same once more is left out.
+//! The two halves of a rename come one after the other, but may be parted by a read.
+
+use super::directories::{Directories, Placed};
+use super::filter::Filter;
+use super::inotify::{Instance, Raw};
+use super::outcome::Outcome;
+use super::{join, Change, Kind, Lost};
+use rustix::fd::OwnedFd;
+use rustix::fs::inotify::{ReadFlags, WatchFlags};
+use rustix::io::Errno;
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// The most directories one tree may have.
+const MAX_DIRECTORIES: usize = 100_000;
+/// How many halves of renames wait for their counterparts.
+const MAX_HALVES: usize = 1024;
+/// A round ends after this many changes, so that they are told while more happens.
+const ROUND: usize = 4096;
+/// What the kernel makes up when asked: nothing is told of changes there.
+const MADE_UP: [&str; 2] = ["/proc", "/sys"];
+
+/// What to watch.
+#[derive(Clone, Debug)]
+pub(super) struct Wish {
+    pub(super) root: PathBuf,
+    pub(super) recursive: bool,
+    pub(super) filter: Filter,
+}
+
+/// Why a tree can't be watched.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Trouble {
+    #[error("{0}")]
+    Root(io::Error),
+    #[error("it is not a directory")]
+    NotADirectory,
+    #[error("the sandbox is at its limit of watches, one for each directory")]
+    Watches,
+    #[error("the sandbox is at its limit of watched trees")]
+    Instances,
+}
+
+/// A name that went away by a rename, until it is known where to.
+#[derive(Debug)]
+struct Half {
+    cookie: u32,
+    parent: i32,
+    name: Vec<u8>,
+    path: Vec<u8>,
+    directory: bool,
+}
+
+/// What was found by reading new directories, until the kernel has told of all that happened
+/// before that.
+#[derive(Debug, Default)]
+struct Found {
+    paths: HashSet<Vec<u8>>,
+    horizon: u64,
+}
+
+/// What one round gave.
+#[derive(Debug, Default)]
+pub(super) struct Round {
+    pub(super) changes: Vec<Change>,
+    /// Whether a name went away of which the other half is still to come.
+    pub(super) unsettled: bool,
+    /// Whether this was all.
+    pub(super) drained: bool,
+}
+
+/// A tree that is watched. Every method may block.
+#[derive(Debug)]
+pub(super) struct Tree {
+    instance: Instance,
+    wish: Wish,
+    /// Device and number of the root.
+    identity: (u64, u64),
+    directories: Directories,
+    found: Found,
+    halves: Vec<Half>,
+}
+
+impl Tree {
+    /// Watches all there is to watch.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub(super) fn open(wish: Wish) -> Result<Self, Trouble> {
+        let identity = identity(&wish.root)?;
+        let instance = Instance::new().map_err(|errno| match errno {
+            Errno::MFILE | Errno::NFILE => Trouble::Instances,
+            errno => Trouble::Root(errno.into()),
+        })?;
+        let mut tree = Self {
+            instance,
+            wish,
+            identity,
+            directories: Directories::default(),
+            found: Found::default(),
+            halves: Vec::new(),
+        };
+        let root = match tree.watch(b"") {
+            Ok(root) => root,
+            Err(Errno::NOSPC | Errno::NOMEM) => return Err(Trouble::Watches),
+            Err(Errno::NOTDIR) => return Err(Trouble::NotADirectory),
+            Err(errno) => return Err(Trouble::Root(errno.into())),
+        };
+        tree.directories.root(root);
+        if tree.wish.recursive {
+            let covered = tree.read_below(root, Vec::new(), &mut None);
+            covered.map_err(|_| Trouble::Watches)?;
+        }
+        Ok(tree)
+    }
+
+    /// A second handle, to wait for events with.
+    pub(super) fn handle(&self) -> io::Result<OwnedFd> {
+        self.instance.handle()
+    }
+
+    /// All that has happened. With `settle` names that went away and came back nowhere are told
+    /// as removed; without, they wait for the next round.
+    ///
+    /// # Errors
+    /// [`Lost`]; the tree is of no use then.
+    pub(super) fn round(&mut self, settle: bool) -> Result<Round, Lost> {
+        let mut outcome = Outcome::default();
+        let mut drained = false;
+        while outcome.changes.len() < ROUND {
+            let events = self.instance.read().map_err(|_| Lost::Overflow)?;
+            if events.is_empty() {
+                drained = true;
+                break;
+            }
+            for event in events {
+                self.event(event, &mut outcome)?;
+                outcome.whole()?;
+            }
+        }
+        if settle && drained {
+            for half in std::mem::take(&mut self.halves) {
+                self.left(&half, &mut outcome);
+            }
+        }
+        if identity(&self.wish.root).ok() != Some(self.identity) {
+            return Err(Lost::RootGone);
+        }
+        outcome.whole()?;
+        Ok(Round {
+            changes: outcome.changes,
+            unsettled: !self.halves.is_empty(),
+            drained,
+        })
+    }
+
+    fn absolute(&self, relative: &[u8]) -> PathBuf {
+        self.wish.root.join(OsStr::from_bytes(relative))
+    }
+
+    fn made_up(&self, relative: &[u8]) -> bool {
+        let path = self.absolute(relative);
+        MADE_UP.iter().any(|made_up| path == Path::new(made_up))
+    }
+
+    fn watch(&self, relative: &[u8]) -> Result<i32, Errno> {
+        let mut flags = WatchFlags::CREATE
+            | WatchFlags::MODIFY
+            | WatchFlags::CLOSE_WRITE
+            | WatchFlags::ATTRIB
+            | WatchFlags::DELETE
+            | WatchFlags::MOVE
+            | WatchFlags::DELETE_SELF
+            | WatchFlags::MOVE_SELF
+            | WatchFlags::EXCL_UNLINK
+            | WatchFlags::ONLYDIR;
+        if relative.is_empty() {
+            return self.instance.add(&self.wish.root, flags);
+        }
+        flags |= WatchFlags::DONT_FOLLOW;
+        self.instance.add(&self.absolute(relative), flags)
+    }
+
+    fn event(&mut self, event: Raw, outcome: &mut Outcome) -> Result<(), Lost> {
+        if event.position > self.found.horizon {
+            self.found.paths = HashSet::new();
+        }
+        let flags = event.flags;
+        if flags.contains(ReadFlags::QUEUE_OVERFLOW) {
+            return Err(Lost::Overflow);
+        }
+        let of_root = self.directories.is_root(event.watch);
+        if of_root && flags.intersects(ReadFlags::IGNORED | ReadFlags::UNMOUNT) {
+            return Err(Lost::RootGone);
+        }
+        if flags.contains(ReadFlags::IGNORED) {
+            self.forget(event.watch);
+            return Ok(());
+        }
+        if event.name.is_empty() {
+            // Of any directory but the root its parent's watch tells the same.
+            if of_root && flags.contains(ReadFlags::ATTRIB) {
+                outcome.changed(&self.wish.filter, Kind::Chmod, b"", true);
+            }
+            return Ok(());
+        }
+        let Some(directory) = self.directories.path(event.watch) else {
+            return Ok(());
+        };
+        // What happens in a directory that went away does not concern the tree: if the other half
+        // of its rename is still to come, it is new then.
+        let gone = self
+            .halves
+            .iter()
+            .position(|h| h.directory && is_below(&directory, &h.path));
+        if let Some(at) = gone {
+            let half = self.halves.remove(at);
+            self.left(&half, outcome);
+            return Ok(());
+        }
+        let path = join(&directory, &event.name);
+        self.named(event, path, outcome)
+    }
+
+    fn named(&mut self, event: Raw, path: Vec<u8>, outcome: &mut Outcome) -> Result<(), Lost> {
+        let flags = event.flags;
+        let directory = flags.contains(ReadFlags::ISDIR);
+        if flags.intersects(ReadFlags::CREATE | ReadFlags::MOVED_TO) {
+            return self.appeared(&event, &path, directory, outcome);
+        }
+        if flags.contains(ReadFlags::MOVED_FROM) {
+            self.found.paths.remove(&path);
+            if self.halves.len() >= MAX_HALVES {
+                return Err(Lost::Overflow);
+            }
+            self.halves.push(Half {
+                cookie: event.cookie,
+                parent: event.watch,
+                name: event.name,
+                path,
+                directory,
+            });
+        } else if flags.contains(ReadFlags::DELETE) {
+            self.found.paths.remove(&path);
+            outcome.removed(&self.wish.filter, &path, directory);
+            // Where another has its name by now, that is new to who is told.
+            if let Some(watch) = self.directories.child(event.watch, &event.name) {
+                self.forget(watch);
+            }
+        } else if flags.intersects(ReadFlags::MODIFY | ReadFlags::CLOSE_WRITE) {
+            outcome.changed(&self.wish.filter, Kind::Write, &path, false);
+        } else if flags.contains(ReadFlags::ATTRIB) {
+            outcome.changed(&self.wish.filter, Kind::Chmod, &path, directory);
+        }
+        Ok(())
+    }
+
+    fn appeared(
+        &mut self,
+        event: &Raw,
+        path: &[u8],
+        directory: bool,
+        outcome: &mut Outcome,
+    ) -> Result<(), Lost> {
+        let moved = event.flags.contains(ReadFlags::MOVED_TO);
+        let counterpart = self
+            .halves
+            .iter()
+            .position(|h| moved && h.cookie == event.cookie);
+        let half = counterpart.map(|at| self.halves.remove(at));
+        // Who had this name before, or one below it, went elsewhere: told first, or it would be
+        // taken for this one.
+        self.left_below(path, outcome);
+        if let Some(half) = &half {
+            self.left_below(&half.path, outcome);
+        }
+        match half {
+            Some(half) => self.renamed(&half, event, path, outcome),
+            None if self.found.paths.remove(path) => Ok(()),
+            None => {
+                outcome.created(&self.wish.filter, path, directory);
+                self.arrived(event.watch, &event.name, path, directory, outcome)
+            }
+        }
+    }
+
+    /// Tells of all names at and below `path` that went away so far.
+    fn left_below(&mut self, path: &[u8], outcome: &mut Outcome) {
+        while let Some(at) = self.halves.iter().position(|h| is_below(&h.path, path)) {
+            let half = self.halves.remove(at);
+            self.left(&half, outcome);
+        }
+    }
+
+    /// Tells that a name went away for good, and forgets what was below it.
+    fn left(&mut self, half: &Half, outcome: &mut Outcome) {
+        outcome.removed(&self.wish.filter, &half.path, half.directory);
+        if let Some(watch) = self.directories.child(half.parent, &half.name) {
+            self.forget(watch);
+        }
+    }
+
+    fn forget(&mut self, watch: i32) {
+        for watch in self.directories.forget(watch) {
+            self.instance.remove(watch);
+        }
+    }
+
+    fn renamed(
+        &mut self,
+        half: &Half,
+        event: &Raw,
+        path: &[u8],
+        outcome: &mut Outcome,
+    ) -> Result<(), Lost> {
+        self.found.paths.remove(path);
+        if half.directory && self.wish.recursive {
+            self.directory_renamed(half, event, path, outcome)?;
+        } else {
+            outcome.renamed(&self.wish.filter, &half.path, path, half.directory);
+        }
+        // Two names that changed places are told as two renames, after which one would be missing.
+        if let Ok(still) = fs::symlink_metadata(self.absolute(&half.path)) {
+            outcome.created(&self.wish.filter, &half.path, still.is_dir());
+            self.arrived(half.parent, &half.name, &half.path, still.is_dir(), outcome)?;
+            self.note(vec![half.path.clone()]);
+        }
+        Ok(())
+    }
+
+    fn directory_renamed(
+        &mut self,
+        half: &Half,
+        event: &Raw,
+        path: &[u8],
+        outcome: &mut Outcome,
+    ) -> Result<(), Lost> {
+        let known = self.directories.child(half.parent, &half.name);
+        if self.wish.filter.excludes(path) {
+            self.left(half, outcome);
+            return Ok(());
+        }
+        // The kernel says which directory lies there: much may have happened since.
+        let watch = match self.watch(path) {
+            Ok(watch) => watch,
+            Err(Errno::NOSPC | Errno::NOMEM) => return Err(Lost::WatchLimit),
+            Err(_) => {
+                outcome.renamed(&self.wish.filter, &half.path, path, true);
+                if let Some(known) = known {
+                    self.directories.place(known, event.watch, &event.name);
+                }
+                return Ok(());
+            }
+        };
+        if known.is_some_and(|known| known != watch) {
+            // What was seen under the old name is a later directory than the one that moved.
+            self.left(half, outcome);
+            outcome.created(&self.wish.filter, path, true);
+        } else {
+            outcome.renamed(&self.wish.filter, &half.path, path, true);
+        }
+        match self.directories.place(watch, event.watch, &event.name) {
+            Placed::Moved if known == Some(watch) => self.carry(watch, path.to_vec(), outcome),
+            Placed::New | Placed::Moved => self.read_new(watch, path.to_vec(), outcome),
+            Placed::Already => Ok(()),
+        }
+    }
+
+    /// Watches a directory that is new at `path` and tells what is in it.
+    fn arrived(
+        &mut self,
+        parent: i32,
+        name: &[u8],
+        path: &[u8],
+        directory: bool,
+        outcome: &mut Outcome,
+    ) -> Result<(), Lost> {
+        if !directory || !self.wish.recursive || self.wish.filter.excludes(path) {
+            return Ok(());
+        }
+        match self.watch(path) {
+            Ok(watch) => match self.directories.place(watch, parent, name) {
+                // One that was here before came back under another name.
+                Placed::New | Placed::Moved => self.read_new(watch, path.to_vec(), outcome),
+                Placed::Already => Ok(()),
+            },
+            Err(Errno::NOSPC | Errno::NOMEM) => Err(Lost::WatchLimit),
+            // Gone again, or never a directory.
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn read_new(&mut self, watch: i32, path: Vec<u8>, outcome: &mut Outcome) -> Result<(), Lost> {
+        let mut telling = Some((outcome, Vec::new()));
+        let read = self.read_below(watch, path, &mut telling);
+        if let Some((_, found)) = telling {
+            self.note(found);
+        }
+        read
+    }
+
+    fn note(&mut self, found: Vec<Vec<u8>>) {
+        self.found.paths.extend(found);
+        self.found.horizon = self.instance.horizon();
+    }
+
+    /// Watches all directories below one that is watched already, and tells of all there is.
+    fn read_below(
+        &mut self,
+        watch: i32,
+        path: Vec<u8>,
+        telling: &mut Option<(&mut Outcome, Vec<Vec<u8>>)>,
+    ) -> Result<(), Lost> {
+        let mut queue = vec![(watch, path)];
+        while let Some((watch, path)) = queue.pop() {
+            if self.directories.len() > MAX_DIRECTORIES {
+                return Err(Lost::WatchLimit);
+            }
+            // A directory that went away has nothing to tell.
+            for entry in fs::read_dir(self.absolute(&path))
+                .into_iter()
+                .flatten()
+                .flatten()
+            {
+                let name = entry.file_name().as_bytes().to_vec();
+                let child = join(&path, &name);
+                if self.wish.filter.excludes(&child) {
+                    continue;
+                }
+                let kind = entry.file_type();
+                let directory = kind.as_ref().is_ok_and(fs::FileType::is_dir);
+                if let Some((outcome, found)) = telling {
+                    let filter = &self.wish.filter;
+                    outcome.created(filter, &child, directory);
+                    let file = kind.is_ok_and(|k| k.is_file());
+                    if file && filter.tells(&child) && entry.metadata().is_ok_and(|m| m.len() > 0) {
+                        outcome.changed(filter, Kind::Write, &child, false);
+                    }
+                    outcome.whole()?;
+                    found.push(child.clone());
+                }
+                if directory && !self.made_up(&child) {
+                    match self.watch(&child) {
+                        Ok(below) => {
+                            self.directories.place(below, watch, &name);
+                            queue.push((below, child));
+                        }
+                        Err(Errno::NOSPC | Errno::NOMEM) => return Err(Lost::WatchLimit),
+                        Err(_) => {}
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Says of all below a renamed directory that it lies there now. A directory that was made in
+    /// it just before could not be found under the old name, and is watched now.
+    fn carry(&mut self, watch: i32, path: Vec<u8>, outcome: &mut Outcome) -> Result<(), Lost> {
+        let mut queue = vec![(watch, path)];
+        while let Some((watch, path)) = queue.pop() {
+            for entry in fs::read_dir(self.absolute(&path))
+                .into_iter()
+                .flatten()
+                .flatten()
+            {
+                let name = entry.file_name().as_bytes().to_vec();
+                let child = join(&path, &name);
+                if self.wish.filter.excludes(&child) {
+                    continue;
+                }
+                let directory = entry.file_type().is_ok_and(|k| k.is_dir());
+                outcome.carried(&self.wish.filter, &child, directory);
+                outcome.whole()?;
+                match self.directories.child(watch, &name) {
+                    _ if !directory => {}
+                    Some(below) => queue.push((below, child)),
+                    None => self.arrived(watch, &name, &child, true, outcome)?,
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether `path` is `directory` or lies below it.
+fn is_below(path: &[u8], directory: &[u8]) -> bool {
+    let rest = path.strip_prefix(directory);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+}
+
+/// What lies at `root` now: device and number, which another directory does not have.
+fn identity(root: &Path) -> Result<(u64, u64), Trouble> {
+    let metadata = fs::metadata(root).map_err(Trouble::Root)?;
+    if metadata.is_dir() {
+        Ok((metadata.dev(), metadata.ino()))
+    } else {
+        Err(Trouble::NotADirectory)
+    }
+}
+
+#[cfg(test)]
+#[path = "tree_tests.rs"]
+mod tests;
