@@ -220,6 +220,25 @@ def test_a_search_tells_lines_and_their_neighbours(minimal: Sandbox, place: str)
     assert len(limited.matches) == 1 and limited.truncated
 
 
+def test_a_pattern_speaks_of_lines(minimal: Sandbox, place: str) -> None:
+    """Whether a file is looked through as a whole first, or line by line, makes no difference."""
+    filler = "filler\r\n" * 40_000
+    minimal.files.write(f"{place}/file", f"{filler}the end\r\n{filler}end of it")
+    for pattern, lines in {
+        "end$": [40_001],
+        "^end": [80_002],
+        r"\Athe": [40_001],
+        r"end\z": [40_001],
+        "(?i)THE": [40_001],
+        r"\bend\b": [40_001, 80_002],
+        r"r\s+the": [],
+        "[^x]the end": [],
+    }.items():
+        for context in (0, 1):
+            result = minimal.files.search(pattern, place, regex=True, context=context)
+            assert [match.line for match in result.matches] == lines, pattern
+
+
 def test_a_search_leaves_out_what_git_ignores(minimal: Sandbox, place: str) -> None:
     for name in ("kept.py", "build/made.py", "sub/kept.log", "sub/local/x.py", ".git/objects"):
         minimal.files.write(f"{place}/{name}", "needle")
@@ -360,8 +379,9 @@ def test_a_client_that_leaves_in_the_middle_leaves_the_old_file(
 def test_a_full_disk_leaves_the_old_file(make: Make) -> None:
     sandbox = make(limits={"disk_mb": 64})
     sandbox.files.write("/kept", "old")
-    with pytest.raises(DiskFull):
+    with pytest.raises(DiskFull) as caught:
         sandbox.files.write("/kept", bytes(128 * 1024 * 1024))
+    assert caught.value.path == "/kept" and "disk_mb" in (caught.value.hint or "")
     assert sandbox.files.read("/kept") == "old"
     assert sandbox.run("ls -A / | grep part").stdout == ""
 

@@ -18,6 +18,14 @@ const LEAD: usize = 1024;
 /// The most matches within a line that are told.
 const MOST_RANGES: usize = 32;
 
+/// What is looked for in each line.
+#[derive(Clone, Debug)]
+pub(super) struct Sought {
+    pub(super) regex: Regex,
+    /// Where it matches in a line, it also matches in the lines around it read as one text.
+    pub(super) spans: bool,
+}
+
 /// A line of a file.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Line {
@@ -54,6 +62,8 @@ pub(super) struct Lines {
     at: usize,
     number: u64,
     ended: bool,
+    /// More has been read than was looked at as a whole.
+    fresh: bool,
     context: usize,
     before: VecDeque<Line>,
     /// Hits that wait for the lines behind them, the oldest first.
@@ -71,6 +81,7 @@ impl Lines {
             at: 0,
             number: 0,
             ended: false,
+            fresh: false,
             context,
             before: VecDeque::new(),
             waiting: VecDeque::new(),
@@ -82,7 +93,11 @@ impl Lines {
     ///
     /// # Errors
     /// What reading the file leads to.
-    pub(super) fn step(&mut self, regex: &Regex, hits: &mut Vec<Hit>) -> io::Result<bool> {
+    pub(super) fn step(&mut self, sought: &Sought, hits: &mut Vec<Hit>) -> io::Result<bool> {
+        let regex = &sought.regex;
+        if sought.spans && self.context == 0 && std::mem::take(&mut self.fresh) {
+            self.pass_over(regex);
+        }
         let Some((start, end, next)) = self.next_line()? else {
             hits.extend(self.waiting.drain(..));
             return Ok(false);
@@ -120,6 +135,19 @@ impl Lines {
         Ok(true)
     }
 
+    /// Passes over what has been read at once if nothing in it matches, which is found out much
+    /// faster than line by line.
+    fn pass_over(&mut self, regex: &Regex) {
+        let rest = self.buffer.get(self.at..).unwrap_or_default();
+        let whole = memchr::memrchr(b'\n', rest).map_or(0, |last| last + 1);
+        let lines = rest.get(..whole).unwrap_or_default();
+        if !regex.is_match(lines) {
+            let count = memchr::memchr_iter(b'\n', lines).count();
+            self.number += count as u64;
+            self.at += whole;
+        }
+    }
+
     /// Where the next line begins and ends, and where the one behind it begins.
     fn next_line(&mut self) -> io::Result<Option<(usize, usize, usize)>> {
         let mut searched = self.at;
@@ -143,6 +171,7 @@ impl Lines {
                 .take(CHUNK as u64)
                 .read_to_end(&mut self.buffer)?;
             self.ended = filled < CHUNK;
+            self.fresh = true;
             if self.number == 0 && memchr::memchr(0, &self.buffer).is_some() {
                 self.binary = true;
                 return Ok(None);
@@ -201,8 +230,12 @@ mod tests {
         file.write_all(content).unwrap();
         file.rewind().unwrap();
         let mut lines = Lines::new(file, PathText::new(b"x"), context);
-        let (regex, mut hits) = (Regex::new(pattern).unwrap(), Vec::new());
-        while lines.step(&regex, &mut hits).unwrap() {}
+        let sought = Sought {
+            regex: Regex::new(pattern).unwrap(),
+            spans: true,
+        };
+        let mut hits = Vec::new();
+        while lines.step(&sought, &mut hits).unwrap() {}
         hits
     }
 
@@ -244,12 +277,18 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
-        fn as_many_lines_match_as_hold_it(lines in prop::collection::vec("[a-c]{0,5}", 0..60)) {
+        fn as_many_lines_match_as_hold_it(
+            lines in prop::collection::vec("[a-c]{0,5}", 0..60),
+            copies in 1usize..600,
+            context in 0usize..2,
+        ) {
+            let lines = vec![lines.join("\n"); copies];
             let content = lines.join("\n");
             let expected: Vec<u64> = (1..).zip(content.lines())
                 .filter(|(_, line)| line.contains('a')).map(|(number, _)| number).collect();
-            let found: Vec<u64> = search(content.as_bytes(), "a", 2).iter().map(|h| h.line).collect();
+            let found: Vec<u64> = search(content.as_bytes(), "a", context).iter().map(|h| h.line).collect();
             prop_assert_eq!(found, expected);
         }
     }

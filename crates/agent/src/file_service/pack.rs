@@ -34,7 +34,7 @@ pub(super) async fn send(agent: &Agent, request: &Request<Incoming>) -> Result<R
     let mut parameters = Parameters::of(request);
     let (_, path) = target(agent, &mut parameters)?;
     let coding = parameters.text("compression")?;
-    let coding = Coding::parse(coding.as_deref().unwrap_or("zstd"))?;
+    let coding = Coding::parse(coding.as_deref().unwrap_or("gzip"))?;
     let exclude = parameters.every("exclude").into_iter();
     let exclude: Vec<String> = exclude
         .map(|glob| String::from_utf8_lossy(&glob).into_owned())

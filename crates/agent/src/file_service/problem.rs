@@ -34,7 +34,11 @@ pub(super) fn failed(what: &str, path: &Path, error: &io::Error) -> Problem {
         }
         _ => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
     };
-    Problem::new(status, code, format!("{what} {}: {error}", path.display()))
+    let problem = Problem::new(status, code, format!("{what} {}: {error}", path.display()));
+    if code == "disk_full" {
+        return problem.hint("remove something, or make a sandbox with a larger disk_mb");
+    }
+    problem
 }
 
 /// The path leads to something else than a regular file.

@@ -1,7 +1,7 @@
 //! `POST files/search`: lines that match, in a file or a tree.
 
 use super::call::{message, Actor};
-use super::lines::{Hit, Lines};
+use super::lines::{Hit, Lines, Sought};
 use super::pattern::Patterns;
 use super::problem::{failed, invalid, not_a_file, Result};
 use super::selection::{Choice, Selection};
@@ -68,9 +68,16 @@ pub(super) fn pattern(text: &str, is_regex: bool, ignore_case: bool) -> Result<R
     RegexBuilder::new(&escaped)
         .case_insensitive(ignore_case)
         .multi_line(true)
+        .crlf(true)
         .size_limit(COMPILED)
         .build()
         .map_err(|error| invalid(format!("pattern: {error}")))
+}
+
+/// Whether a pattern that matches a line also matches a text with this line in it: it does unless it
+/// speaks of the ends of the text, or changes what the ends of a line are.
+fn spans(text: &str, is_regex: bool) -> bool {
+    !is_regex || !["\\A", "\\z", "(?"].iter().any(|sign| text.contains(sign))
 }
 
 /// Answers a search.
@@ -78,7 +85,10 @@ pub(super) async fn search(agent: &Agent, body: &mut Incoming) -> Result<Reply> 
     let search: Search = message(body).await?;
     let actor = Actor::new(agent, search.user.as_deref())?;
     let start = actor.field("path", search.path.as_deref(), search.path_b64.as_deref())?;
-    let regex = pattern(&search.pattern, search.regex, search.ignore_case)?;
+    let sought = Sought {
+        regex: pattern(&search.pattern, search.regex, search.ignore_case)?,
+        spans: spans(&search.pattern, search.regex),
+    };
     if search.context > MOST_CONTEXT {
         return Err(invalid(format!("context is at most {MOST_CONTEXT}")));
     }
@@ -93,7 +103,7 @@ pub(super) async fn search(agent: &Agent, body: &mut Incoming) -> Result<Reply> 
     let (selection, file) = work::once(move || begin(&opened, choice)).await?;
     let mut searching = Searching {
         start,
-        regex,
+        sought,
         limit,
         context: search.context,
         selection,
@@ -125,7 +135,7 @@ fn begin(start: &Path, choice: Choice) -> Result<(Option<Selection>, Option<File
 
 struct Searching {
     start: PathBuf,
-    regex: Regex,
+    sought: Sought,
     limit: usize,
     context: usize,
     selection: Option<Selection>,
@@ -188,7 +198,7 @@ impl Searching {
             return;
         };
         let mut hits: Vec<Hit> = Vec::new();
-        let more = lines.step(&self.regex, &mut hits);
+        let more = lines.step(&self.sought, &mut hits);
         for hit in hits {
             if self.done.matches < self.limit {
                 self.done.matches += 1;

@@ -33,7 +33,7 @@ class FileArchives:
     def archive(
         self,
         path: str = "",
-        compression: Compression = "zstd",
+        compression: Compression = "gzip",
         *,
         exclude: Sequence[str] = (),
         user: str | None = None,
@@ -42,7 +42,7 @@ class FileArchives:
 
         Args:
             path: The file or directory; empty is the default working directory.
-            compression: `zstd`, `gzip` or `none`.
+            compression: `gzip`, `zstd` (slower to make there) or `none`.
             exclude: No files and directories that match one of these globs.
             user: Whose home relative paths start in.
         """
@@ -125,7 +125,7 @@ class FileArchives:
         Raises:
             NotADirectoryError: `local` is no directory.
         """
-        compression = compression or _compression.best(self._agent.is_local)
+        compression = compression or _compression.best(self._agent.is_local, sending=True)
         packed = pack(directory_at(local), exclude, progress)
         return self.unpack(
             _compressed(packed, compression), remote, compression, links=links, user=user
@@ -164,7 +164,7 @@ class FileArchives:
             FileError: It is larger than allowed (code `too_large`), or the transfer was cut off;
                 what has come so far stays.
         """
-        compression = compression or _compression.best(self._agent.is_local)
+        compression = compression or _compression.best(self._agent.is_local, sending=False)
         decoder = _compression.Decompressor(compression)
         reader = TarReader()
         parameters = [
