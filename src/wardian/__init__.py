@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .sdk._async.git import AsyncGit
     from .sdk._async.processes import AsyncProcess
     from .sdk._async.sandbox import AsyncSandbox
+    from .sdk._async.terminals import AsyncTerminal
     from .sdk._async.watching import AsyncWatch
     from .sdk._errors import (
         ApiError,
@@ -65,6 +66,8 @@ if TYPE_CHECKING:
         SandboxNotFound,
         TemplateInUse,
         TemplateNotFound,
+        TerminalExists,
+        TerminalNotFound,
         TooLarge,
         Unavailable,
         Unsupported,
@@ -81,7 +84,9 @@ if TYPE_CHECKING:
     from .sdk._sync.git import Git
     from .sdk._sync.processes import Process
     from .sdk._sync.sandbox import Sandbox
+    from .sdk._sync.terminals import Terminal
     from .sdk._sync.watching import Watch
+    from .sdk._terminal import TerminalInfo
     from .sdk._watching import Change, Changes
 
 __all__ = [
@@ -92,6 +97,7 @@ __all__ = [
     "AsyncGit",
     "AsyncProcess",
     "AsyncSandbox",
+    "AsyncTerminal",
     "AsyncWatch",
     "AuthenticationError",
     "Change",
@@ -161,6 +167,10 @@ __all__ = [
     "Template",
     "TemplateInUse",
     "TemplateNotFound",
+    "Terminal",
+    "TerminalExists",
+    "TerminalInfo",
+    "TerminalNotFound",
     "Ticket",
     "TooLarge",
     "TransferReport",
@@ -181,6 +191,7 @@ _HOMES = {
     "_async.git": ("AsyncGit",),
     "_async.watching": ("AsyncWatch",),
     "_git": ("GitBranch", "GitCommit", "GitFile", "GitHead", "GitProgress", "GitStatus"),
+    "_async.terminals": ("AsyncTerminal",),
     "_sync.api": ("Client",),
     "_sync.git": ("Git",),
     "_sync.watching": ("Watch",),
@@ -189,9 +200,11 @@ _HOMES = {
     "_sync.processes": ("Process",),
     "_sync.sandbox": ("Sandbox",),
     "_files": ("ReplaceResult", "SearchMatch", "SearchResult", "TransferReport"),
+    "_sync.terminals": ("Terminal",),
     "_models": ("ApiKey", "FileInfo", "FileType", "Limits", "SandboxInfo", "Template", "Usage"),
     "_previews": ("Ticket",),
     "_process": ("Chunk", "CommandResult", "ProcessInfo"),
+    "_terminal": ("TerminalInfo",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -4,6 +4,7 @@ use crate::filesystem::watchers::Watchers;
 use crate::process::launch::Launcher;
 use crate::process::registry::Registry;
 use crate::process::Process;
+use crate::terminals;
 use crate::users::{self, User};
 use crate::watch::registry::Trees;
 use std::cell::{Cell, RefCell};
@@ -26,6 +27,7 @@ pub(crate) struct Agent {
     pub(crate) processes: Registry,
     pub(crate) watchers: Watchers,
     pub(crate) trees: Rc<Trees>,
+    pub(crate) terminals: terminals::Registry,
     pruning: Cell<bool>,
 }
 
@@ -46,6 +48,7 @@ impl Agent {
             processes: Registry::default(),
             watchers: Watchers::default(),
             trees: Rc::default(),
+            terminals: terminals::Registry::default(),
             pruning: Cell::new(false),
         }
     }

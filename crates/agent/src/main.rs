@@ -16,6 +16,7 @@ mod paths;
 mod process;
 #[allow(unsafe_code)]
 mod sys;
+mod terminals;
 mod users;
 mod watch;
 

@@ -77,6 +77,12 @@ pub(crate) fn group(name: &str) -> Result<u32, UnknownGroup> {
     found.ok_or_else(|| UnknownGroup(name.to_owned()))
 }
 
+/// The program /etc/passwd has user `name` log in with.
+pub(crate) fn login_shell(name: &str) -> Option<String> {
+    let shell = accounts::shell_of(&read("/etc/passwd"), name)?;
+    String::from_utf8(shell).ok().filter(|s| !s.is_empty())
+}
+
 fn root(name: &str) -> Option<accounts::Account> {
     let home = if std::path::Path::new("/root").is_dir() {
         "/root"

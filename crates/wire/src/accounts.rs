@@ -46,6 +46,13 @@ pub fn by_name(passwd: &[u8], name: &str) -> Option<Account> {
         .find_map(|f| account(&f))
 }
 
+/// The program an account logs in with, by its first good line in /etc/passwd.
+#[must_use]
+pub fn shell_of(passwd: &[u8], name: &str) -> Option<Vec<u8>> {
+    let mut lines = fields(passwd, 7).filter(|f| f[0] == name.as_bytes());
+    lines.find(|f| account(f).is_some()).map(|f| f[6].to_vec())
+}
+
 /// The first name that has `uid` in /etc/passwd.
 #[must_use]
 pub fn name_of_uid(passwd: &[u8], uid: u32) -> Option<String> {
@@ -98,6 +105,8 @@ mod tests {
         let user = by_name(PASSWD, "user").unwrap();
         assert_eq!((user.uid, user.gid), (1000, 1001));
         assert_eq!(user.home, b"/home/user");
+        assert_eq!(shell_of(PASSWD, "user").as_deref(), Some(&b"/bin/bash"[..]));
+        assert_eq!(shell_of(PASSWD, "evil"), None);
         assert_eq!(by_name(PASSWD, "evil"), None);
         assert_eq!(by_name(PASSWD, "neg"), None);
         assert_eq!(by_name(PASSWD, ""), None);

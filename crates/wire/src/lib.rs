@@ -27,8 +27,10 @@ pub mod sandbox_id;
 pub mod service_call;
 pub mod signature;
 pub mod tar;
+pub mod terminal;
 pub mod timestamp;
 pub mod token;
+pub mod vt;
 pub mod zstd_frame;
 
 pub use sandbox_id::SandboxId;

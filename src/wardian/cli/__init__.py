@@ -1,7 +1,7 @@
 """The command line, `wardian`.
 
 Exit codes: 0 done; 1 failed; 2 wrong usage; 124 a command was stopped at its timeout; 130 stopped
-by Ctrl-C. `exec` and `run` end with the exit code of the command they ran (128 + n if signal n
+by Ctrl-C. `exec`, `run` and `shell` end with the exit code of what they ran (128 + n if signal n
 ended it), and with 125 where Wardian itself failed.
 """
 
@@ -30,8 +30,10 @@ _COMMANDS = {
     "ls": ("sandboxes", "List sandboxes."),
     "run": ("commands", "Run a command in a new sandbox, then end it."),
     "serve": ("serve", "Run the server on this machine."),
+    "shell": ("shell", "Open a terminal in a sandbox."),
     "template": ("templates", "What sandboxes start from."),
     "ticket": ("previews", "Let somebody use one service of a sandbox without a key."),
+    "terminal": ("terminals", "The terminals of a sandbox."),
     "usage": ("sandboxes", "Show what a sandbox has used."),
     "watch": ("watch", "Print what changes in a sandbox's files."),
 }

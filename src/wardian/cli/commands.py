@@ -29,6 +29,7 @@ _PASSED_ON = {"allow_interspersed_args": False}
 @click.option("-e", "--env", multiple=True, callback=pairs, metavar="K=V", help="A variable.")
 @click.option("--timeout", callback=lifetime, help="Stop it after this long: 90s, 10m.")
 @click.option("-c", "--shell", is_flag=True, help="COMMAND is one line for a shell.")
+@click.option("-t", "--tty", is_flag=True, help="Run it in a terminal, shown on this one.")
 def exec_command(
     sandbox: str,
     command: tuple[str, ...],
@@ -37,15 +38,20 @@ def exec_command(
     env: dict[str, str],
     timeout: float | None,
     shell: bool,
+    tty: bool,
 ) -> None:
     """Run COMMAND in SANDBOX: `wardian exec SANDBOX -- ls -l`.
 
     Standard input is passed on unless it is a terminal. The exit code is the command's, 124 if it
-    was stopped at its timeout, 125 if Wardian failed. Ctrl-C kills the command.
+    was stopped at its timeout, 125 if Wardian failed. Ctrl-C kills the command; in a terminal
+    (`-t`) it is a key like others, and Enter ~ . kills it.
     """
     from wardian import Sandbox
 
     with explained(OWN_FAILURE):
+        if tty:
+            code = _in_terminal(sandbox, command, cwd, user, env, timeout, shell)
+            raise click.exceptions.Exit(code)
         found = Sandbox.get(sandbox)
         code = _run(found, command, cwd, user, env, timeout, shell)
     raise click.exceptions.Exit(code)
@@ -121,6 +127,24 @@ def _run(
         raise
     assert process.result is not None
     return exit_code_of(process.result)
+
+
+def _in_terminal(
+    sandbox: str,
+    command: tuple[str, ...],
+    cwd: str | None,
+    user: str | None,
+    env: dict[str, str],
+    timeout: float | None,
+    shell: bool,
+) -> int:
+    from .shell import attach
+
+    if timeout is not None:
+        raise click.UsageError("--timeout is for commands without a terminal")
+    words = list(_words(command))
+    argv = ["/bin/sh", "-c", " ".join(words)] if shell else words
+    return attach(sandbox, argv, name=None, cwd=cwd, user=user, env=env, keep=False)
 
 
 def _words(command: tuple[str, ...]) -> tuple[str, ...]:

@@ -14,10 +14,12 @@
     │   ├── NotFound                404
     │   │   ├── SandboxNotFound
     │   │   ├── TemplateNotFound
-    │   │   └── KeyNotFound
+    │   │   ├── KeyNotFound
+    │   │   └── TerminalNotFound
     │   ├── Conflict                409
     │   │   ├── NameTaken
-    │   │   └── TemplateInUse
+    │   │   ├── TemplateInUse
+    │   │   └── TerminalExists
     │   ├── TooLarge                413
     │   ├── Unsupported             422
     │   ├── InternalError           500
@@ -175,6 +177,14 @@ class Unavailable(ApiError):
 
 class NoCapacity(Unavailable):
     """No node has room for another sandbox."""
+
+
+class TerminalNotFound(NotFound):
+    """The sandbox has no terminal of that name."""
+
+
+class TerminalExists(Conflict):
+    """The sandbox has a terminal of that name already."""
 
 
 class NoSpace(Unavailable):

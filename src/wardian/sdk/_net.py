@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+Turn = threading.Lock
+AsyncTurn = asyncio.Lock
+
 SEND_CHUNK = 1024 * 1024
 # Reads that never had to wait before the event loop gets a turn for its other tasks.
 _READS_PER_TURN = 32

@@ -43,6 +43,8 @@ from ._errors import (
     SandboxNotFound,
     TemplateInUse,
     TemplateNotFound,
+    TerminalExists,
+    TerminalNotFound,
     TooLarge,
     Unavailable,
     Unsupported,
@@ -56,6 +58,8 @@ _API_BY_CODE: dict[str, type[ApiError]] = {
     "key_not_found": KeyNotFound,
     "name_taken": NameTaken,
     "template_in_use": TemplateInUse,
+    "terminal_not_found": TerminalNotFound,
+    "terminal_exists": TerminalExists,
     "no_capacity": NoCapacity,
     "no_space": NoSpace,
 }

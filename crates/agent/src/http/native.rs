@@ -6,6 +6,7 @@ use super::request;
 use crate::agent::Agent;
 use crate::file_service;
 use crate::git;
+use crate::terminals;
 use crate::watch;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -108,6 +109,10 @@ pub(crate) async fn body<T: DeserializeOwned>(
         Err(error) => return Err(invalid(format!("the request's body ended early: {error}"))),
     };
     let bytes: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
+    // serde takes an array for an object whose fields it lists in order.
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        return Err(invalid("the request's body is no JSON object".to_owned()));
+    }
     serde_json::from_slice(bytes).map_err(|error| invalid(format!("the request's body: {error}")))
 }
 
@@ -123,6 +128,7 @@ pub(crate) async fn answer(agent: Rc<Agent>, mut request: Request<Incoming>) -> 
     let outcome: Result<Reply, Problem> = match service {
         "git" => git::service::answer(&agent, rest, &mut request).await,
         "watch" => watch::service::answer(&agent, rest, &mut request).await,
+        "terminals" => terminals::service::answer(&agent, rest, &mut request).await,
         _ => Err(Problem::new(
             StatusCode::NOT_FOUND,
             "not_found",

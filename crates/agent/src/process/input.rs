@@ -100,7 +100,14 @@ impl InputEnd {
     }
 }
 
-async fn write_terminal(master: &AsyncFd<OwnedFd>, mut bytes: &[u8]) -> std::io::Result<()> {
+/// Writes all of `bytes` to a terminal; waits while its program does not read.
+///
+/// # Errors
+/// What the kernel says, once nobody can read any more.
+pub(crate) async fn write_terminal(
+    master: &AsyncFd<OwnedFd>,
+    mut bytes: &[u8],
+) -> std::io::Result<()> {
     while !bytes.is_empty() {
         let mut ready = master.writable().await?;
         match rustix::io::write(master.get_ref(), bytes) {

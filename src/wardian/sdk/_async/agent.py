@@ -21,7 +21,9 @@ from .._errors import (
 from .._events import Event, EventDecoder
 from .._http1 import header_block
 from .._refusals import from_agent, from_rpc
+from .._websocket import accept_for, new_key
 from .transport import AsyncResponse, AsyncTransport, Request
+from .websocket import AsyncWebSocket
 
 T = TypeVar("T")
 Query = Mapping[str, str] | Sequence[tuple[str, str]]
@@ -335,6 +337,34 @@ class AsyncAgent:
             silence=_EVENT_SILENCE,
         )
         return AsyncEvents(response, self.sandbox_id)
+
+    async def websocket(self, path: str, *, query: Query = ()) -> AsyncWebSocket:
+        """Open a WebSocket to one of Wardian's own services.
+
+        Args:
+            path: Below `/v1/`, its parts percent-encoded.
+            query: Names and values.
+        """
+        target = f"{self._prefix}/v1/{path}"
+        if query:
+            target += "?" + urlencode(query, quote_via=quote)
+        key = new_key()
+        block = self._plain + header_block(
+            {
+                "Connection": "Upgrade",
+                "Upgrade": "websocket",
+                "Sec-WebSocket-Version": "13",
+                "Sec-WebSocket-Key": key,
+            }
+        )
+        response = await self._transport.open(Request("GET", target, block, switch=True))
+        if response.status != 101:
+            content = await response.read(_ERROR_LIMIT)
+            raise from_agent(response.status, content, self.sandbox_id)
+        if response.headers.get("sec-websocket-accept") != accept_for(key):
+            response.close()
+            raise ProtocolError(f"sandbox {self.sandbox_id} answered no WebSocket handshake")
+        return AsyncWebSocket(response.detach(), _EVENT_SILENCE)
 
     def failure(self, error: RpcError) -> SandboxError:
         """The exception for what a stream's end reported."""

@@ -14,11 +14,12 @@ from .commands import AsyncCommands
 from .files import AsyncFiles
 from .git import AsyncGit
 from .previews import AsyncPreviews
+from .terminals import AsyncTerminals
 
 _UNSET: Any = object()
 
 
-class AsyncSandbox(AsyncCommands, AsyncPreviews):
+class AsyncSandbox(AsyncCommands, AsyncPreviews, AsyncTerminals):
     """An isolated computer: run commands in it, read and write its files.
 
     Made by `create`, `get`, `get_or_create` and `list`, not by its constructor. As a context

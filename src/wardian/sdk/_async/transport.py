@@ -34,6 +34,7 @@ class Request:
         body: What to send, or None.
         timeout: Seconds that the other side may be silent; None waits for ever.
         safe: Whether sending it twice does no harm, so that it may be tried again.
+        switch: Whether it asks to change to another protocol.
     """
 
     method: str
@@ -42,6 +43,7 @@ class Request:
     body: Body | None = None
     timeout: float | None = 60.0
     safe: bool = False
+    switch: bool = False
 
     def head(self) -> bytes:
         """The bytes in front of the body."""
@@ -111,8 +113,13 @@ class AsyncConnection:
                 body.report(sent)
         await self.stream.send(b"0\r\n\r\n", timeout)
 
-    async def receive_head(self, timeout: float | None) -> Head:
-        """Wait for the final response's head; what follows it is kept."""
+    async def receive_head(self, timeout: float | None, switch: bool = False) -> Head:
+        """Wait for the final response's head; what follows it is kept.
+
+        Args:
+            timeout: Seconds that the other side may be silent.
+            switch: Whether a change of protocol was asked for, and so is final too.
+        """
         received = b""
         while True:
             parsed = parse_head(received)
@@ -125,7 +132,7 @@ class AsyncConnection:
             head, length = parsed
             received = received[length:]
             # 1xx heads announce nothing we asked for; 101 would change the protocol.
-            if head.status >= 200:
+            if head.status >= 200 or (head.status == 101 and switch):
                 self._rest = memoryview(received)
                 return head
             if head.status == 101:
@@ -226,6 +233,17 @@ class AsyncResponse:
             else:
                 connection.stream.close()
 
+    def detach(self) -> AsyncConnection:
+        """The connection itself, for who goes on in another protocol.
+
+        Raises:
+            ProtocolError: The answer is over, and with it the connection.
+        """
+        connection, self._connection = self._connection, None
+        if connection is None:
+            raise ProtocolError("the server ended an answer that should have gone on")
+        return connection
+
     def close(self) -> None:
         """Give up the rest of the body, and the connection with it."""
         connection, self._connection = self._connection, None
@@ -254,10 +272,10 @@ class AsyncTransport:
                 await connection.send(request)
             except (BrokenPipeError, ConnectionResetError):
                 # A server that refuses an upload answers, then closes: its answer says why.
-                head = await connection.receive_head(request.timeout)
+                head = await connection.receive_head(request.timeout, request.switch)
                 head.reusable = False
             else:
-                head = await connection.receive_head(request.timeout)
+                head = await connection.receive_head(request.timeout, request.switch)
             return AsyncResponse(self, connection, head, request)
         except TimeoutError:
             connection.stream.close()

@@ -22,7 +22,9 @@ from .._errors import (
 from .._events import Event, EventDecoder
 from .._http1 import header_block
 from .._refusals import from_agent, from_rpc
+from .._websocket import accept_for, new_key
 from .transport import Request, Response, Transport
+from .websocket import WebSocket
 
 T = TypeVar("T")
 Query = Mapping[str, str] | Sequence[tuple[str, str]]
@@ -336,6 +338,34 @@ class Agent:
             silence=_EVENT_SILENCE,
         )
         return Events(response, self.sandbox_id)
+
+    def websocket(self, path: str, *, query: Query = ()) -> WebSocket:
+        """Open a WebSocket to one of Wardian's own services.
+
+        Args:
+            path: Below `/v1/`, its parts percent-encoded.
+            query: Names and values.
+        """
+        target = f"{self._prefix}/v1/{path}"
+        if query:
+            target += "?" + urlencode(query, quote_via=quote)
+        key = new_key()
+        block = self._plain + header_block(
+            {
+                "Connection": "Upgrade",
+                "Upgrade": "websocket",
+                "Sec-WebSocket-Version": "13",
+                "Sec-WebSocket-Key": key,
+            }
+        )
+        response = self._transport.open(Request("GET", target, block, switch=True))
+        if response.status != 101:
+            content = response.read(_ERROR_LIMIT)
+            raise from_agent(response.status, content, self.sandbox_id)
+        if response.headers.get("sec-websocket-accept") != accept_for(key):
+            response.close()
+            raise ProtocolError(f"sandbox {self.sandbox_id} answered no WebSocket handshake")
+        return WebSocket(response.detach(), _EVENT_SILENCE)
 
     def failure(self, error: RpcError) -> SandboxError:
         """The exception for what a stream's end reported."""

@@ -15,11 +15,12 @@ from .commands import Commands
 from .files import Files
 from .git import Git
 from .previews import Previews
+from .terminals import Terminals
 
 _UNSET: Any = object()
 
 
-class Sandbox(Commands, Previews):
+class Sandbox(Commands, Previews, Terminals):
     """An isolated computer: run commands in it, read and write its files.
 
     Made by `create`, `get`, `get_or_create` and `list`, not by its constructor. As a context
