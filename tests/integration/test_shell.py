@@ -45,6 +45,7 @@ def test_it_feels_like_a_shell_here(wardian: Wardian, base: Sandbox, unique: str
         local.until("sleeping")
         local.type("\x03")
         local.until("^C")
+        local.until("$ ")
         local.type("echo code $?\r")
         local.until("code 130")
         local.type("exit 42\r")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.frames import Close, Frame
 from websockets.frames import Opcode as Theirs
@@ -46,6 +46,7 @@ def _opened() -> ServerProtocol:
     return server
 
 
+@settings(deadline=None)
 @given(messages)
 def test_what_we_send_is_read_as_it_was(sent: list[tuple[Opcode, bytes]]) -> None:
     server = _opened()
@@ -57,6 +58,7 @@ def test_what_we_send_is_read_as_it_was(sent: list[tuple[Opcode, bytes]]) -> Non
     assert Close.parse(bytes(last.data)).code == 1001
 
 
+@settings(deadline=None)
 @given(messages, st.integers(1, 400), st.integers(1, 70))
 def test_what_they_send_is_read_however_it_is_cut(
     sent: list[tuple[Opcode, bytes]], cut: int, piece: int
