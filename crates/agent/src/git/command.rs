@@ -1,6 +1,7 @@
 //! Runs git once: through the agent's launcher, as any command, in an environment of our own.
 
 use super::credentials::Credentials;
+use super::environment::{self, CONFIGURATION};
 use super::request::Place;
 use super::Result;
 use crate::agent::Agent;
@@ -11,7 +12,6 @@ use crate::process::start;
 use crate::process::stdio::{self, AgentSide};
 use http::StatusCode;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -24,7 +24,6 @@ use wardian_wire::envd::process::ProcessConfig;
 use wardian_wire::git::failure::Kind;
 use wardian_wire::git::progress::{Line, Progress, Reader};
 use wardian_wire::git::redact::Redaction;
-use wardian_wire::git::url::ALLOWED_PROTOCOLS;
 
 /// How much of its output is kept, in bytes, and how much of what it says on standard error.
 pub(super) const MAX_OUTPUT: usize = 16 * 1024 * 1024;
@@ -33,51 +32,6 @@ const MAX_SAID: usize = 16 * 1024;
 const AFTERGLOW: Duration = Duration::from_millis(250);
 /// How long git may tidy up when its time is up, before it is killed.
 const TIDYING: Duration = Duration::from_secs(3);
-
-/// In front of every command: no work left behind in the background, where it would be killed.
-const CONFIGURATION: [&str; 6] = [
-    "-c",
-    "gc.auto=0",
-    "-c",
-    "maintenance.auto=false",
-    "-c",
-    "color.ui=false",
-];
-/// What git reads of its environment, as it must be: nothing asks, nothing pages, words of the
-/// locale C, paths taken literally.
-const VARIABLES: [(&str, &str); 11] = [
-    ("LC_ALL", "C"),
-    ("LANGUAGE", ""),
-    ("GIT_TERMINAL_PROMPT", "0"),
-    ("GIT_ASKPASS", ""),
-    ("SSH_ASKPASS", ""),
-    ("GIT_PAGER", "cat"),
-    ("GIT_EDITOR", ":"),
-    ("GIT_MERGE_AUTOEDIT", "no"),
-    ("GIT_OPTIONAL_LOCKS", "0"),
-    ("GIT_LITERAL_PATHSPECS", "1"),
-    ("GIT_ALLOW_PROTOCOL", ALLOWED_PROTOCOLS),
-];
-/// What would lead git to another repository or program, or have it write down what it sends.
-const DROPPED: [&str; 17] = [
-    "GIT_DIR",
-    "GIT_WORK_TREE",
-    "GIT_INDEX_FILE",
-    "GIT_OBJECT_DIRECTORY",
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-    "GIT_COMMON_DIR",
-    "GIT_NAMESPACE",
-    "GIT_PREFIX",
-    "GIT_CONFIG",
-    "GIT_EXEC_PATH",
-    "GIT_TEMPLATE_DIR",
-    "GIT_EXTERNAL_DIFF",
-    "GIT_DIFF_OPTS",
-    "GIT_CURL_VERBOSE",
-    "GIT_TRACE",
-    "GIT_GLOB_PATHSPECS",
-    "GIT_ICASE_PATHSPECS",
-];
 
 /// What git left.
 #[derive(Debug)]
@@ -222,34 +176,13 @@ impl<'a> Git<'a> {
                 .extend(credentials.arguments().map(String::into_bytes));
         }
         job.argv.extend(arguments.iter().map(|a| a.to_vec()));
-        job.env = self.environment(&job.env);
+        let own = self
+            .variables
+            .iter()
+            .map(|(key, value)| (*key, value.as_str()));
+        let secret = self.credentials.iter().flat_map(Credentials::variables);
+        job.env = environment::of(&job.env, secret.chain(own));
         Ok(job)
-    }
-
-    fn environment(&self, given: &[Vec<u8>]) -> Vec<Vec<u8>> {
-        let mut variables = BTreeMap::new();
-        for pair in given {
-            let text = String::from_utf8_lossy(pair);
-            let (key, value) = text.split_once('=').unwrap_or((&text, ""));
-            let family = |prefix: &str| key.starts_with(prefix);
-            let dropped = DROPPED.contains(&key) || family("GIT_CONFIG_") || family("GIT_TRACE_");
-            if !dropped {
-                variables.insert(key.to_owned(), value.to_owned());
-            }
-        }
-        for (key, value) in VARIABLES {
-            variables.insert(key.to_owned(), value.to_owned());
-        }
-        for (key, value) in self.credentials.iter().flat_map(Credentials::variables) {
-            variables.insert(key.to_owned(), value.to_owned());
-        }
-        for (key, value) in &self.variables {
-            variables.insert((*key).to_owned(), value.clone());
-        }
-        let pairs = variables.into_iter();
-        pairs
-            .map(|(key, value)| format!("{key}={value}").into_bytes())
-            .collect()
     }
 
     fn not_started(&self, failure: Failure) -> Problem {

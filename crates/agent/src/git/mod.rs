@@ -9,6 +9,7 @@
 mod clone;
 mod command;
 mod credentials;
+mod environment;
 mod local;
 mod remote;
 mod request;
