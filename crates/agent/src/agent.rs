@@ -1,5 +1,6 @@
 //! What all parts of the agent share.
 
+use crate::background;
 use crate::filesystem::watchers::Watchers;
 use crate::process::launch::Launcher;
 use crate::process::registry::Registry;
@@ -28,6 +29,7 @@ pub(crate) struct Agent {
     pub(crate) watchers: Watchers,
     pub(crate) trees: Rc<Trees>,
     pub(crate) terminals: terminals::Registry,
+    pub(crate) background: background::Registry,
     pruning: Cell<bool>,
 }
 
@@ -41,7 +43,8 @@ pub(crate) struct Changes {
 }
 
 impl Agent {
-    pub(crate) fn new(boot: Boot) -> Self {
+    /// An agent that was told `boot`; logs of background processes lie in `logs`.
+    pub(crate) fn new(boot: Boot, logs: PathBuf) -> Self {
         Self {
             settings: RefCell::new(boot),
             launcher: Launcher::default(),
@@ -49,6 +52,7 @@ impl Agent {
             watchers: Watchers::default(),
             trees: Rc::default(),
             terminals: terminals::Registry::default(),
+            background: background::Registry::new(logs),
             pruning: Cell::new(false),
         }
     }

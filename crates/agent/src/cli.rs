@@ -12,7 +12,7 @@ descriptor 3 and its configuration on descriptor 4.
 
 To try it or to debug, run it as an ordinary process:
 
-  wardian-agent --standalone --listen ADDRESS:PORT [--boot FILE]
+  wardian-agent --standalone --listen ADDRESS:PORT [--boot FILE] [--logs DIRECTORY]
 
 It then serves the same protocol on that address, changes nothing in /etc, reaps only its own
 children, and stops on SIGTERM or SIGINT with all commands it started. Whoever can reach the
@@ -21,6 +21,8 @@ address can run commands as the user the agent runs as, unless FILE sets an acce
   --listen ADDRESS:PORT  where to listen, e.g. 127.0.0.1:49983
   --boot FILE            configuration: the JSON of docs/node-protocols.md (crates/wire/src/boot.rs);
                          without it: no token, default user root, 2 CPUs, 2 GiB, 10 GiB
+  --logs DIRECTORY       where logs of background processes go; /var/log/wardian/processes if not
+                         given
   --help, --version
 ";
 
@@ -31,6 +33,7 @@ pub(crate) enum Mode {
     Standalone {
         listen: SocketAddr,
         boot: Option<PathBuf>,
+        logs: Option<PathBuf>,
     },
     Spawner,
     Help,
@@ -45,6 +48,7 @@ pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Mode, S
     let mut standalone = false;
     let mut listen = None;
     let mut boot = None;
+    let mut logs = None;
     let mut arguments = arguments.peekable();
     if arguments.peek().is_none() {
         return Ok(Mode::Sandbox);
@@ -66,11 +70,12 @@ pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Mode, S
                 listen = Some(parsed.ok_or("--listen needs an address like 127.0.0.1:49983")?);
             }
             Some("--boot") => boot = Some(PathBuf::from(value("--boot")?)),
+            Some("--logs") => logs = Some(PathBuf::from(value("--logs")?)),
             _ => return Err(format!("unknown argument {}", argument.to_string_lossy())),
         }
     }
     match (standalone, listen) {
-        (true, Some(listen)) => Ok(Mode::Standalone { listen, boot }),
+        (true, Some(listen)) => Ok(Mode::Standalone { listen, boot, logs }),
         _ => Err("--standalone and --listen go together".to_owned()),
     }
 }
@@ -91,7 +96,8 @@ mod tests {
             read(&["--standalone", "--listen", "127.0.0.1:1", "--boot", "x"]),
             Ok(Mode::Standalone {
                 listen: ([127, 0, 0, 1], 1).into(),
-                boot: Some("x".into())
+                boot: Some("x".into()),
+                logs: None,
             })
         );
         assert!(read(&["--standalone"]).is_err());

@@ -4,6 +4,7 @@
 #![deny(unsafe_code)]
 
 mod agent;
+mod background;
 mod cli;
 mod control;
 mod file_service;
@@ -25,7 +26,7 @@ use cli::Mode;
 use rustix::process::{setrlimit, DumpableBehavior, Resource, Rlimit, WaitOptions};
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener as StdListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
@@ -66,7 +67,7 @@ fn main() -> ExitCode {
             println!("wardian-agent {}", env!("CARGO_PKG_VERSION"));
             Ok(())
         }
-        Ok(Mode::Standalone { listen, boot }) => standalone(listen, boot.as_deref()),
+        Ok(Mode::Standalone { listen, boot, logs }) => standalone(listen, boot.as_deref(), logs),
         Ok(Mode::Sandbox) => keep_to_oneself().and_then(|()| sandbox()),
         Err(error) => Err(format!("{error}\n\n{}", cli::HELP)),
     };
@@ -93,11 +94,11 @@ fn sandbox() -> Result<()> {
     rustix::io::fcntl_setfd(&listener, rustix::io::FdFlags::CLOEXEC)
         .map_err(|e| format!("the listening socket: {e}"))?;
     identity::write(Path::new("/etc"), &boot.hostname);
-    run(listener, boot, false)
+    run(listener, boot, background::LOGS.into(), false)
 }
 
 /// As an ordinary process.
-fn standalone(listen: SocketAddr, boot: Option<&Path>) -> Result<()> {
+fn standalone(listen: SocketAddr, boot: Option<&Path>, logs: Option<PathBuf>) -> Result<()> {
     let boot = match boot {
         Some(path) => {
             let file = std::fs::File::open(path);
@@ -106,7 +107,8 @@ fn standalone(listen: SocketAddr, boot: Option<&Path>) -> Result<()> {
         None => default_boot()?,
     };
     let listener = StdListener::bind(listen).map_err(|e| format!("{listen}: {e}"))?;
-    run(listener, boot, true)
+    let logs = logs.unwrap_or_else(|| background::LOGS.into());
+    run(listener, boot, logs, true)
 }
 
 fn default_boot() -> Result<Boot> {
@@ -138,7 +140,7 @@ fn read_boot(file: std::fs::File) -> Result<Boot> {
     })
 }
 
-fn run(listener: StdListener, boot: Boot, stoppable: bool) -> Result<()> {
+fn run(listener: StdListener, boot: Boot, logs: PathBuf, stoppable: bool) -> Result<()> {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let limit = rustix::process::getrlimit(Resource::Nofile);
     let current = limit.maximum.map_or(OPEN_FILES, |max| max.min(OPEN_FILES));
@@ -164,7 +166,7 @@ fn run(listener: StdListener, boot: Boot, stoppable: bool) -> Result<()> {
         let mut children = signal(SignalKind::child()).map_err(words)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(words)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(words)?;
-        let agent = Rc::new(Agent::new(boot));
+        let agent = Rc::new(Agent::new(boot, logs));
         tokio::task::spawn_local(http::server::serve(listener, agent));
         loop {
             tokio::select! {

@@ -88,6 +88,20 @@ pub(crate) fn wait_for_children() {
     }
 }
 
+/// CPU time in microseconds that all children used which this process has waited for, with theirs
+/// in turn, and the most memory in bytes that one of them was ever resident with.
+pub(crate) fn used_by_children() -> (u64, u64) {
+    // SAFETY: getrusage fills the structure it is given; all-zero is a valid value before.
+    let usage = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        libc::getrusage(libc::RUSAGE_CHILDREN, &raw mut usage);
+        usage
+    };
+    let micros = |time: libc::timeval| time.tv_sec as u64 * 1_000_000 + time.tv_usec as u64;
+    let cpu = micros(usage.ru_utime) + micros(usage.ru_stime);
+    (cpu, usage.ru_maxrss as u64 * 1024)
+}
+
 /// Ends every access right of this process that `uid`, `gid` and `groups` do not have.
 ///
 /// # Errors

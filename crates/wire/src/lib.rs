@@ -18,6 +18,7 @@ pub mod gateway;
 pub mod git;
 pub mod host;
 pub mod launcher;
+pub mod log;
 pub mod metadata;
 pub mod multipart;
 pub mod node;

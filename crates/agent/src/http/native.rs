@@ -4,6 +4,7 @@
 use super::reply::{self, Reply};
 use super::request;
 use crate::agent::Agent;
+use crate::background;
 use crate::file_service;
 use crate::git;
 use crate::terminals;
@@ -129,6 +130,7 @@ pub(crate) async fn answer(agent: Rc<Agent>, mut request: Request<Incoming>) -> 
         "git" => git::service::answer(&agent, rest, &mut request).await,
         "watch" => watch::service::answer(&agent, rest, &mut request).await,
         "terminals" => terminals::service::answer(&agent, rest, &mut request).await,
+        "processes" => background::service::answer(&agent, rest, &mut request).await,
         _ => Err(Problem::new(
             StatusCode::NOT_FOUND,
             "not_found",

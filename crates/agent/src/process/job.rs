@@ -15,6 +15,8 @@ pub(crate) struct Job {
     pub(crate) cwd_optional: bool,
     /// The one descriptor is a terminal.
     pub(crate) terminal: bool,
+    /// Report what the command and its descendants used, each time before an end is reported.
+    pub(crate) usage: bool,
     pub(crate) uid: u32,
     pub(crate) gid: u32,
     pub(crate) groups: Vec<u32>,
@@ -24,7 +26,9 @@ impl Job {
     /// The job as bytes, its length first.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = vec![0; 4];
-        let flags = u32::from(self.cwd_optional) | u32::from(self.terminal) << 1;
+        let flags = u32::from(self.cwd_optional)
+            | u32::from(self.terminal) << 1
+            | u32::from(self.usage) << 2;
         for number in [flags, self.uid, self.gid] {
             out.extend(number.to_le_bytes());
         }
@@ -57,6 +61,7 @@ impl Job {
             cwd,
             cwd_optional: flags & 1 != 0,
             terminal: flags & 2 != 0,
+            usage: flags & 4 != 0,
             uid,
             gid,
             groups,
@@ -136,50 +141,75 @@ impl Stage {
 }
 
 /// The size of a [`Report`], in bytes.
-pub(crate) const REPORT: usize = 9;
+pub(crate) const REPORT: usize = 17;
 /// The size of an [`Order`], in bytes.
 pub(crate) const ORDER: usize = 5;
 
 /// From a supervisor to the agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Report {
-    Started { pid: u32 },
-    Failed { stage: Stage, errno: i32 },
-    Exited { code: i32 },
-    Signaled { signal: i32, core_dumped: bool },
+    Started {
+        pid: u32,
+    },
+    Failed {
+        stage: Stage,
+        errno: i32,
+    },
+    Exited {
+        code: i32,
+    },
+    Signaled {
+        signal: i32,
+        core_dumped: bool,
+    },
+    /// What all that has ended of the command used: CPU time, and the most memory one process
+    /// was ever resident with.
+    Usage {
+        cpu_micros: u64,
+        peak_bytes: u64,
+    },
 }
 
 impl Report {
     pub(crate) fn encode(self) -> [u8; REPORT] {
         let (tag, first, second) = match self {
-            Self::Started { pid } => (1, pid as i32, 0),
-            Self::Failed { stage, errno } => (2, stage as i32, errno),
-            Self::Exited { code } => (3, code, 0),
+            Self::Started { pid } => (1, u64::from(pid), 0),
+            Self::Failed { stage, errno } => (2, stage as u64, errno as u64),
+            Self::Exited { code } => (3, code as u64, 0),
             Self::Signaled {
                 signal,
                 core_dumped,
-            } => (4, signal, i32::from(core_dumped)),
+            } => (4, signal as u64, u64::from(core_dumped)),
+            Self::Usage {
+                cpu_micros,
+                peak_bytes,
+            } => (5, cpu_micros, peak_bytes),
         };
         let mut bytes = [tag; REPORT];
-        bytes[1..5].copy_from_slice(&first.to_le_bytes());
-        bytes[5..].copy_from_slice(&second.to_le_bytes());
+        bytes[1..9].copy_from_slice(&first.to_le_bytes());
+        bytes[9..].copy_from_slice(&second.to_le_bytes());
         bytes
     }
 
     pub(crate) fn decode(bytes: [u8; REPORT]) -> Option<Self> {
-        let [tag, a, b, c, d, e, f, g, h] = bytes;
-        let first = i32::from_le_bytes([a, b, c, d]);
-        let second = i32::from_le_bytes([e, f, g, h]);
+        let [tag, rest @ ..] = bytes;
+        let [a, b, c, d, e, f, g, h, rest @ ..] = rest;
+        let first = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+        let second = u64::from_le_bytes(rest);
         match tag {
             1 => Some(Self::Started { pid: first as u32 }),
             2 => Some(Self::Failed {
-                stage: Stage::from_number(first),
-                errno: second,
+                stage: Stage::from_number(first as i32),
+                errno: second as i32,
             }),
-            3 => Some(Self::Exited { code: first }),
+            3 => Some(Self::Exited { code: first as i32 }),
             4 => Some(Self::Signaled {
-                signal: first,
+                signal: first as i32,
                 core_dumped: second != 0,
+            }),
+            5 => Some(Self::Usage {
+                cpu_micros: first,
+                peak_bytes: second,
             }),
             _ => None,
         }
@@ -193,6 +223,8 @@ pub(crate) enum Order {
     Signal(i32),
     /// Kill the command and all that descends from it.
     KillTree,
+    /// Send a signal to the command and all that descends from it.
+    SignalTree(i32),
 }
 
 impl Order {
@@ -200,6 +232,7 @@ impl Order {
         let (tag, number) = match self {
             Self::Signal(number) => (1, number),
             Self::KillTree => (2, 0),
+            Self::SignalTree(number) => (3, number),
         };
         let mut bytes = [tag; ORDER];
         bytes[1..].copy_from_slice(&number.to_le_bytes());
@@ -211,6 +244,7 @@ impl Order {
         match tag {
             1 => Some(Self::Signal(i32::from_le_bytes([a, b, c, d]))),
             2 => Some(Self::KillTree),
+            3 => Some(Self::SignalTree(i32::from_le_bytes([a, b, c, d]))),
             _ => None,
         }
     }
@@ -229,8 +263,8 @@ mod tests {
         #[test]
         fn jobs_survive(argv in strings(), env in strings(), cwd in prop::collection::vec(any::<u8>(), 0..9),
                         uid: u32, gid: u32, groups in prop::collection::vec(any::<u32>(), 0..4),
-                        cwd_optional: bool, terminal: bool) {
-            let job = Job { argv, env, cwd, cwd_optional, terminal, uid, gid, groups };
+                        cwd_optional: bool, terminal: bool, usage: bool) {
+            let job = Job { argv, env, cwd, cwd_optional, terminal, usage, uid, gid, groups };
             let bytes = job.encode();
             prop_assert_eq!(u32::from_le_bytes(*bytes.first_chunk().unwrap()) as usize, bytes.len() - 4);
             prop_assert_eq!(Job::decode(&bytes[4..]), Some(job));
@@ -242,17 +276,19 @@ mod tests {
         }
 
         #[test]
-        fn reports_survive(a: i32, b: bool) {
+        fn reports_survive(a: i32, b: bool, c: u64, d: u64) {
             for report in [
                 Report::Exited { code: a },
                 Report::Signaled { signal: a, core_dumped: b },
                 Report::Failed { stage: Stage::Cwd, errno: a },
                 Report::Started { pid: a as u32 },
+                Report::Usage { cpu_micros: c, peak_bytes: d },
             ] {
                 prop_assert_eq!(Report::decode(report.encode()), Some(report));
             }
-            let order = Order::Signal(a);
-            prop_assert_eq!(Order::decode(order.encode()), Some(order));
+            for order in [Order::Signal(a), Order::SignalTree(a), Order::KillTree] {
+                prop_assert_eq!(Order::decode(order.encode()), Some(order));
+            }
         }
     }
 }

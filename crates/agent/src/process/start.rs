@@ -117,6 +117,7 @@ pub(crate) fn job(
         cwd: cwd.as_os_str().as_bytes().to_vec(),
         cwd_optional: asked.is_empty(),
         terminal,
+        usage: false,
         uid: user.uid,
         gid: user.gid,
         groups: user.groups.clone(),

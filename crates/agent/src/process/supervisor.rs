@@ -10,7 +10,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::{
     getpid, kill_process, set_child_subreaper, setrlimit, wait, Pid, Resource, Rlimit, Signal,
-    WaitOptions,
+    WaitOptions, WaitStatus,
 };
 use std::ffi::OsStr;
 use std::fs;
@@ -31,10 +31,15 @@ struct Failed(Stage, Errno);
 pub(crate) fn run(control: OwnedFd, stdio: Vec<OwnedFd>) -> ! {
     let outcome = start(&control, stdio);
     let code = match outcome {
-        Ok((child, signals)) => {
+        Ok((child, signals, usage)) => {
             let pid = child.as_raw_nonzero().get() as u32;
             report(&control, Report::Started { pid });
-            watch(&control, &signals, child);
+            let mut tree = Tree {
+                control,
+                main: Some(child),
+                usage,
+            };
+            tree.watch(&signals);
             0
         }
         Err(Failed(stage, errno)) => {
@@ -51,7 +56,7 @@ fn report(control: &OwnedFd, report: Report) {
     let _ = rustix::io::write(control, &report.encode());
 }
 
-fn start(control: &OwnedFd, stdio: Vec<OwnedFd>) -> Result<(Pid, OwnedFd), Failed> {
+fn start(control: &OwnedFd, stdio: Vec<OwnedFd>) -> Result<(Pid, OwnedFd, bool), Failed> {
     let on = |stage| move |errno| Failed(stage, errno);
     sys::wait_for_children();
     let signals = sys::child_signals().map_err(on(Stage::Fork))?;
@@ -80,7 +85,7 @@ fn start(control: &OwnedFd, stdio: Vec<OwnedFd>) -> Result<(Pid, OwnedFd), Faile
                     Err(Failed(stage, Errno::from_raw_os_error(errno)))
                 }
                 _ => Pid::from_raw(child)
-                    .map(|child| (child, signals))
+                    .map(|child| (child, signals, job.usage))
                     .ok_or(Failed(Stage::Fork, Errno::SRCH)),
             }
         }
@@ -173,27 +178,118 @@ fn connect_stdio(job: &Job, stdio: &[OwnedFd]) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Serves until neither the command nor anything that descends from it is left.
-fn watch(control: &OwnedFd, signals: &OwnedFd, child: Pid) {
-    let mut main = Some(child);
-    let mut agent_is_there = true;
-    loop {
-        if reap(control, &mut main) {
-            return;
+/// The command and all that descends from it.
+struct Tree {
+    control: OwnedFd,
+    /// The command itself until it has been reaped.
+    main: Option<Pid>,
+    /// Whether the agent wants to know what is used.
+    usage: bool,
+}
+
+impl Tree {
+    /// Serves until neither the command nor anything that descends from it is left.
+    fn watch(&mut self, signals: &OwnedFd) {
+        let mut agent_is_there = true;
+        while !self.reap() {
+            let mut polled = vec![PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)];
+            if agent_is_there {
+                polled.push(PollFd::from_borrowed_fd(
+                    self.control.as_fd(),
+                    PollFlags::IN,
+                ));
+            }
+            if poll(&mut polled, None).is_err() {
+                continue;
+            }
+            let ordered = polled.get(1).is_some_and(|p| !p.revents().is_empty());
+            drain(signals);
+            if ordered && !self.obey() {
+                agent_is_there = false;
+                self.kill();
+            }
         }
-        let mut polled = vec![PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)];
-        if agent_is_there {
-            polled.push(PollFd::from_borrowed_fd(control.as_fd(), PollFlags::IN));
+        self.report_usage();
+    }
+
+    /// Reaps what has ended. Returns whether no child is left.
+    fn reap(&mut self) -> bool {
+        loop {
+            match wait(WaitOptions::NOHANG) {
+                Ok(Some((pid, status))) if self.main == Some(pid) => {
+                    self.main = None;
+                    self.report_usage();
+                    report(&self.control, ending(status));
+                }
+                Ok(Some(_)) | Err(Errno::INTR) => {}
+                Ok(None) => return false,
+                Err(_) => return true,
+            }
         }
-        if poll(&mut polled, None).is_err() {
-            continue;
+    }
+
+    fn report_usage(&self) {
+        if self.usage {
+            let (cpu_micros, peak_bytes) = sys::used_by_children();
+            let usage = Report::Usage {
+                cpu_micros,
+                peak_bytes,
+            };
+            report(&self.control, usage);
         }
-        let ordered = polled.get(1).is_some_and(|p| !p.revents().is_empty());
-        drain(signals);
-        if ordered && !obey(control, &mut main) {
-            agent_is_there = false;
-            kill_all(control, &mut main);
+    }
+
+    /// Does what the agent orders. Returns whether the agent is still there.
+    fn obey(&mut self) -> bool {
+        let mut bytes = [0; ORDER];
+        if read_exact(&self.control, &mut bytes).is_err() {
+            return false;
         }
+        match Order::decode(bytes) {
+            // The command is our unreaped child, so its number can't have passed to another.
+            Some(Order::Signal(number)) => {
+                if let (Some(pid), Some(signal)) = (self.main, Signal::from_named_raw(number)) {
+                    let _ = kill_process(pid, signal);
+                }
+            }
+            Some(Order::SignalTree(number)) => {
+                if let Some(signal) = Signal::from_named_raw(number) {
+                    tree::signal_descendants(getpid().as_raw_nonzero().get(), signal);
+                }
+            }
+            Some(Order::KillTree) => self.kill(),
+            None => return false,
+        }
+        true
+    }
+
+    fn kill(&mut self) {
+        let this = getpid().as_raw_nonzero().get();
+        let mut pause = std::time::Duration::from_micros(100);
+        while tree::kill_descendants(this) {
+            // The dead need a moment to be reparented, one that sleeps in the kernel a longer one.
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(std::time::Duration::from_millis(50));
+            if self.reap() {
+                return;
+            }
+        }
+        // Only where /proc could not be read.
+        if let Some(pid) = self.main {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
+}
+
+fn ending(status: WaitStatus) -> Report {
+    match status.terminating_signal() {
+        Some(signal) => Report::Signaled {
+            signal,
+            core_dumped: status.as_raw() & 0x80 != 0,
+        },
+        None => Report::Exited {
+            code: status.exit_status().unwrap_or(-1),
+        },
     }
 }
 
@@ -201,69 +297,4 @@ fn watch(control: &OwnedFd, signals: &OwnedFd, child: Pid) {
 fn drain(signals: &OwnedFd) {
     let mut buffer = [0; 512];
     while rustix::io::read(signals, &mut buffer).is_ok_and(|n| n > 0) {}
-}
-
-/// Reaps what has ended. Returns whether no child is left.
-fn reap(control: &OwnedFd, main: &mut Option<Pid>) -> bool {
-    loop {
-        match wait(WaitOptions::NOHANG) {
-            Ok(Some((pid, status))) => {
-                if *main != Some(pid) {
-                    continue;
-                }
-                *main = None;
-                report(
-                    control,
-                    match status.terminating_signal() {
-                        Some(signal) => Report::Signaled {
-                            signal,
-                            core_dumped: status.as_raw() & 0x80 != 0,
-                        },
-                        None => Report::Exited {
-                            code: status.exit_status().unwrap_or(-1),
-                        },
-                    },
-                );
-            }
-            Ok(None) => return false,
-            Err(Errno::INTR) => {}
-            Err(_) => return true,
-        }
-    }
-}
-
-/// Does what the agent orders. Returns whether the agent is still there.
-fn obey(control: &OwnedFd, main: &mut Option<Pid>) -> bool {
-    let mut bytes = [0; ORDER];
-    if read_exact(control, &mut bytes).is_err() {
-        return false;
-    }
-    match Order::decode(bytes) {
-        // The command is our unreaped child, so its number can't have passed to another process.
-        Some(Order::Signal(number)) => {
-            if let (Some(pid), Some(signal)) = (*main, Signal::from_named_raw(number)) {
-                let _ = kill_process(pid, signal);
-            }
-        }
-        Some(Order::KillTree) => kill_all(control, main),
-        None => return false,
-    }
-    true
-}
-
-fn kill_all(control: &OwnedFd, main: &mut Option<Pid>) {
-    let this = getpid().as_raw_nonzero().get();
-    let mut pause = std::time::Duration::from_micros(100);
-    while tree::kill_descendants(this) {
-        // The dead need a moment to be reparented, one that sleeps in the kernel a longer one.
-        std::thread::sleep(pause);
-        pause = (pause * 2).min(std::time::Duration::from_millis(50));
-        if reap(control, main) {
-            return;
-        }
-    }
-    // Only where /proc could not be read.
-    if let Some(pid) = *main {
-        let _ = kill_process(pid, Signal::KILL);
-    }
 }

@@ -34,6 +34,13 @@ pub(crate) fn kill_descendants(root: i32) -> bool {
     !stopped.is_empty()
 }
 
+/// Sends a signal to every descendant of process `root`.
+pub(crate) fn signal_descendants(root: i32, wanted: Signal) {
+    for pid in descendants(root) {
+        signal(pid, wanted);
+    }
+}
+
 /// Sends a signal. It fails only for a process that has ended meanwhile, which is as good.
 fn signal(pid: i32, signal: Signal) {
     if let Some(pid) = Pid::from_raw(pid) {

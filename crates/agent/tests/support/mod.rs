@@ -58,6 +58,8 @@ impl Agent {
                 "--boot",
             ])
             .arg(directory.join("boot"))
+            .arg("--logs")
+            .arg(directory.join("logs"))
             .spawn()
             .unwrap();
         let agent = Self {

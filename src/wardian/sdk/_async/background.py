@@ -1,0 +1,432 @@
+"""Background processes: commands with a name and a log that outlive whoever started them."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from signal import Signals
+from types import TracebackType
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from .._background import (
+    BackgroundInfo,
+    BackgroundList,
+    LogDecoder,
+    LogMatch,
+    LogRecord,
+    PortAnswer,
+    ProcessLog,
+    Restart,
+    Stream,
+    pattern_query,
+    signal_word,
+    start_message,
+    status_word,
+)
+from .._companion import AsyncCompanion
+from .._errors import ConnectionFailed, ProtocolError, Unavailable, WaitTimeout, WardianError
+from .._net import async_deliver, async_sleep
+from .._process import Command
+from .agent import AsyncAgent
+from .transport import AsyncResponse
+
+T = TypeVar("T")
+OnExit = str | Callable[[BackgroundInfo], object]
+
+_log = logging.getLogger("wardian")
+# A wait is asked for again after this long: no connection stands still for hours unseen.
+_WAIT_SECONDS = 240.0
+_WATCH_SECONDS = 10.0
+# The agent breaks a silence of 15 seconds.
+_SILENCE = 60.0
+# How long the server may be away before a reader gives up.
+_PATIENCE = 60.0
+_RETRY_DELAYS = (0.05, 1.0)
+
+
+class _Patience:
+    """Bears with a server that is away for a moment."""
+
+    def __init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        """It is there again."""
+        self._until = 0.0
+        self._delay = _RETRY_DELAYS[0]
+
+    async def bear(self, error: WardianError) -> None:
+        """Wait a little; raise `error` when it has been away for too long."""
+        now = time.monotonic()
+        self._until = self._until or now + _PATIENCE
+        if now >= self._until:
+            raise error
+        await async_sleep(self._delay)
+        self._delay = min(2 * self._delay, _RETRY_DELAYS[1])
+
+
+class AsyncBackgroundProcess:
+    """A named command in a sandbox that runs on by itself: its log, its end, its signals.
+
+    It needs no connection: `Sandbox.background_process(name)` finds it again from anywhere.
+
+    Attributes:
+        name: Its name in the sandbox.
+    """
+
+    def __init__(self, agent: AsyncAgent, info: BackgroundInfo) -> None:
+        self.name = info.name
+        self._agent = agent
+        self._info = info
+        self._log_id = info.log.id
+        self._path = f"processes/{quote(info.name, safe='')}"
+        self._companion: AsyncCompanion | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The command's number in the sandbox, as last heard."""
+        return self._info.pid
+
+    @property
+    def state(self) -> str:
+        """Its state, as last heard; `info()` asks."""
+        return self._info.state
+
+    async def info(self) -> BackgroundInfo:
+        """Ask how it is.
+
+        Raises:
+            ProcessNotFound: It was removed.
+        """
+        self._info = await self._agent.rest("GET", self._path, BackgroundInfo)
+        return self._info
+
+    async def signal(self, signal: int | str | Signals) -> None:
+        """Send a signal to the command itself; SIGKILL goes to all that descends from it too.
+
+        Args:
+            signal: `signal.SIGHUP`, `1`, `"HUP"` or `"SIGHUP"`.
+
+        Raises:
+            ProcessEnded: It does not run.
+        """
+        message = {"signal": signal_word(signal)}
+        await self._agent.rest("POST", f"{self._path}/signal", type(None), message=message)
+
+    async def stop(self, grace: float = 5) -> BackgroundInfo:
+        """End it with all that descends from it, daemons too; it is not started again.
+
+        Args:
+            grace: Seconds from SIGTERM to SIGKILL.
+
+        Returns:
+            How it ended. Stopping an ended one is no error.
+        """
+        message = {"grace": grace}
+        self._info = await self._agent.rest(
+            "POST", f"{self._path}/stop", BackgroundInfo, message=message, silence=grace + 60
+        )
+        return self._info
+
+    async def remove(self) -> None:
+        """End it, and forget it with its log."""
+        await self._agent.rest("DELETE", self._path, type(None))
+
+    async def log(
+        self, since: int | None = None, limit: int | None = None, stream: Stream | None = None
+    ) -> ProcessLog:
+        """Read its log as far as it goes now.
+
+        Args:
+            since: A cursor to begin at; negative: so many bytes before the end; None: the oldest
+                that is kept.
+            limit: Bytes of output after which to stop; whole records are given.
+            stream: Only this output.
+        """
+        query = [("limit", str(limit))] if limit is not None else []
+        records: list[LogRecord] = []
+        decoder = LogDecoder()
+        response = await self._open(since, stream, query)
+        while piece := await response.receive():
+            records += decoder.feed(piece)
+        following = records[-1].next if records else since if since and since > 0 else 0
+        return ProcessLog(tuple(records), following)
+
+    async def follow(
+        self, since: int | None = None, stream: Stream | None = None
+    ) -> AsyncIterator[LogRecord]:
+        """Its log from a cursor on, and what comes, until its last end.
+
+        A connection that breaks is made again and goes on behind the last record: none is lost,
+        given twice or out of order. What the log itself has lost is given as a record `gap`.
+
+        Args:
+            since: As for `log`.
+            stream: Only this output.
+
+        Raises:
+            LogReplaced: Another process has taken its name and its log.
+            SandboxGone: The sandbox has ended.
+        """
+        patience = _Patience()
+        while True:
+            response: AsyncResponse | None = None
+            try:
+                response = await self._open(since, stream, [("follow", "1")])
+                decoder = LogDecoder()
+                while piece := await self._more(response):
+                    patience.renew()
+                    for record in decoder.feed(piece):
+                        since = record.next
+                        if record.kind != "idle":
+                            yield record
+                if decoder.empty:
+                    return
+            except (ConnectionFailed, Unavailable) as error:
+                await patience.bear(error)
+            finally:
+                if response is not None:
+                    response.close()
+
+    async def _more(self, response: AsyncResponse) -> memoryview:
+        try:
+            return await response.receive()
+        except ProtocolError as error:
+            # How a stream looks that the server could not send to its end.
+            raise ConnectionFailed(f"the log of process {self.name} was cut off") from error
+
+    async def _open(
+        self, since: int | None, stream: Stream | None, query: list[tuple[str, str]]
+    ) -> AsyncResponse:
+        query = [("log", self._log_id), *query]
+        if since is not None:
+            query.append(("since", str(since)))
+        if stream is not None:
+            query.append(("stream", stream))
+        return await self._agent.open("GET", f"{self._path}/log", query=query, silence=_SILENCE)
+
+    async def wait_for_port(
+        self,
+        port: int,
+        path: str | None = None,
+        status: int | tuple[int, int] | None = None,
+        timeout: float | None = None,
+    ) -> int | None:
+        """Wait until a server listens on one of the sandbox's ports, loopback included.
+
+        Args:
+            port: The port.
+            path: Ask HTTP for this path; without it a connection is enough.
+            status: The status that counts, or the first and last of a range; 200 to 399 if not
+                given.
+            timeout: Seconds to wait at most.
+
+        Returns:
+            The HTTP status, where one was asked for.
+
+        Raises:
+            ProcessEnded: The process ended before; the error holds how.
+            WaitTimeout: It did not listen in time.
+        """
+        query = [("for", "port"), ("port", str(port))]
+        if path is not None:
+            query.append(("path", path))
+        if status is not None:
+            query.append(("status", status_word(status)))
+        return (await self._wait(query, PortAnswer, timeout)).status
+
+    async def wait_for_log(
+        self,
+        pattern: str | re.Pattern[str],
+        timeout: float | None = None,
+        *,
+        stream: Stream | None = None,
+        since: int | None = None,
+    ) -> LogMatch:
+        """Wait for a line of the log; lines that came earlier count.
+
+        Args:
+            pattern: Text the line holds, or a regular expression that matches in it (matched in
+                the sandbox, without look-around and backreferences).
+            timeout: Seconds to wait at most.
+            stream: Only this output.
+            since: Only from this cursor on.
+
+        Raises:
+            ProcessEnded: The process ended before; the error holds how.
+            WaitTimeout: No such line came in time.
+        """
+        query = [("for", "log"), pattern_query(pattern)]
+        if stream is not None:
+            query.append(("stream", stream))
+        if since is not None:
+            query.append(("since", str(since)))
+        return await self._wait(query, LogMatch, timeout)
+
+    async def wait_for_exit(self, timeout: float | None = None) -> BackgroundInfo:
+        """Wait until it has ended and is not started again.
+
+        Args:
+            timeout: Seconds to wait at most.
+
+        Returns:
+            How it ended.
+
+        Raises:
+            WaitTimeout: It did not end in time.
+        """
+        self._info = await self._wait([("for", "exit")], BackgroundInfo, timeout)
+        return self._info
+
+    async def _wait(
+        self, query: list[tuple[str, str]], kind: type[T], timeout: float | None
+    ) -> T:
+        if timeout is not None and timeout < 0:
+            raise ValueError("a timeout can't be less than 0 seconds")
+        end = None if timeout is None else time.monotonic() + timeout
+        patience = _Patience()
+        while True:
+            left = _WAIT_SECONDS if end is None else max(0.0, end - time.monotonic())
+            share = min(left, _WAIT_SECONDS)
+            asked = [*query, ("timeout", f"{share:.3f}")]
+            try:
+                return await self._agent.rest(
+                    "GET", f"{self._path}/wait", kind, query=asked, silence=share + 30
+                )
+            except WaitTimeout:
+                patience.renew()
+                if end is not None and left <= _WAIT_SECONDS:
+                    raise
+            except (ConnectionFailed, Unavailable) as error:
+                await patience.bear(error)
+
+    def call_on_exit(self, callback: Callable[[BackgroundInfo], object]) -> None:
+        """Have `callback` called with how it ended, once it has ended for good.
+
+        What waits for that belongs to this handle: `close()`, or leaving `with`, ends it.
+        """
+        self._companion = AsyncCompanion(lambda: self._watch(callback))
+
+    async def _watch(self, callback: Callable[[BackgroundInfo], object]) -> None:
+        companion = self._companion
+        while companion is not None and not companion.closed:
+            try:
+                info = await self.wait_for_exit(_WATCH_SECONDS)
+            except WaitTimeout:
+                continue
+            except WardianError as error:
+                _log.warning("the end of process %s will not be told: %s", self.name, error)
+                return
+            if not companion.closed:
+                await async_deliver(callback, info)
+            return
+
+    async def close(self) -> None:
+        """Stop waiting for its end; the process runs on. Raises what `on_exit` raised."""
+        companion, self._companion = self._companion, None
+        if companion is not None:
+            await companion.close()
+
+    async def __aenter__(self) -> AsyncBackgroundProcess:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop waiting for its end; the process runs on."""
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name} {self._info.state}>"
+
+
+class AsyncBackground:
+    """What a sandbox can do with background processes."""
+
+    def _reach(self) -> AsyncAgent:
+        """The agent, or an error that says why there is none."""
+        raise NotImplementedError
+
+    async def start(
+        self,
+        command: Command,
+        name: str | None = None,
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        user: str | None = None,
+        on_exit: OnExit | None = None,
+        restart: Restart = "never",
+        log_limit: int | None = None,
+    ) -> AsyncBackgroundProcess:
+        """Start a command that runs on in the background, with a log.
+
+        Args:
+            command: A string runs in a login shell (bash, or sh where there is none); a list is a
+                program with its arguments, and no shell.
+            name: To find it again by, as a sandbox's; made up if not given. An ended process of
+                the name is replaced.
+            env: Variables added to the sandbox's.
+            cwd: Where it runs.
+            user: Who runs it.
+            on_exit: What happens when it has ended for good: a function that gets its
+                `BackgroundInfo` (called here, while the handle is not closed), or a command that
+                runs in the sandbox with WARDIAN_PROCESS, WARDIAN_EXIT_CODE and WARDIAN_SIGNAL set.
+            restart: Whether it is started again when it ends: `never`, `on-failure` or `always`;
+                after 0.1 s, then twice as long each time, at most 10 s.
+            log_limit: Bytes of log that are kept; 64 MiB if not given.
+
+        Raises:
+            ProcessExists: A process of that name runs.
+            InvalidRequest: An argument can't be used, or the program can't be started.
+        """
+        agent = self._reach()
+        message = start_message(
+            command,
+            name=name,
+            env=dict(env) if env else None,
+            cwd=cwd,
+            user=user,
+            on_exit=on_exit if isinstance(on_exit, str) else None,
+            restart=restart,
+            log_limit=log_limit,
+        )
+        info = await agent.rest("POST", "processes", BackgroundInfo, message=message)
+        process = AsyncBackgroundProcess(agent, info)
+        if on_exit is not None and not isinstance(on_exit, str):
+            process.call_on_exit(on_exit)
+        return process
+
+    async def background_processes(self) -> list[AsyncBackgroundProcess]:
+        """The background processes, ended ones too; `processes()` are the other commands."""
+        agent = self._reach()
+        found = await agent.rest("GET", "processes", BackgroundList)
+        return [AsyncBackgroundProcess(agent, info) for info in found.processes]
+
+    async def background_process(self, name: str) -> AsyncBackgroundProcess:
+        """The background process of that name.
+
+        Raises:
+            ProcessNotFound: There is none.
+        """
+        agent = self._reach()
+        path = f"processes/{quote(name, safe='')}"
+        return AsyncBackgroundProcess(agent, await agent.rest("GET", path, BackgroundInfo))
+
+    async def stop_all(self, grace: float = 5) -> list[BackgroundInfo]:
+        """End all background processes at once; they stay listed.
+
+        Args:
+            grace: Seconds from SIGTERM to SIGKILL.
+        """
+        message: dict[str, Any] = {"grace": grace}
+        answer = await self._reach().rest(
+            "POST", "processes/stop", BackgroundList, message=message, silence=grace + 60
+        )
+        return answer.processes
