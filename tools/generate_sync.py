@@ -17,8 +17,11 @@ SDK = Path(__file__).resolve().parent.parent / "src" / "wardian" / "sdk"
 BANNER = "# Generated from _async/{name} by tools/generate_sync.py: change it there.\n"
 WORDS = {
     "AsyncAgent": "Agent",
+    "AsyncBackgroundCommands": "BackgroundCommands",
+    "AsyncBackgroundProcess": "BackgroundProcess",
     "AsyncClient": "Client",
     "AsyncCommands": "Commands",
+    "AsyncCompanion": "Companion",
     "AsyncConnection": "Connection",
     "AsyncEvents": "Events",
     "AsyncFileArchives": "FileArchives",

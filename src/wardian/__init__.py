@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .sdk._async.api import AsyncClient
+    from .sdk._async.background import AsyncBackgroundProcess
     from .sdk._async.files import AsyncFiles
     from .sdk._async.git import AsyncGit
     from .sdk._async.processes import AsyncProcess
     from .sdk._async.sandbox import AsyncSandbox
     from .sdk._async.terminals import AsyncTerminal
     from .sdk._async.watching import AsyncWatch
+    from .sdk._background import BackgroundInfo, LogMatch, LogRecord, ProcessLog
     from .sdk._errors import (
         ApiError,
         AuthenticationError,
@@ -51,12 +53,15 @@ if TYPE_CHECKING:
         InvalidRequest,
         IsADirectory,
         KeyNotFound,
+        LogReplaced,
         NameTaken,
         NoCapacity,
         NoSpace,
         NotADirectory,
         NotFound,
         PermissionDenied,
+        ProcessEnded,
+        ProcessExists,
         ProcessNotFound,
         ProtocolError,
         ReplacementCountMismatch,
@@ -71,6 +76,7 @@ if TYPE_CHECKING:
         TooLarge,
         Unavailable,
         Unsupported,
+        WaitTimeout,
         WardianError,
         WatchLimit,
     )
@@ -80,6 +86,7 @@ if TYPE_CHECKING:
     from .sdk._previews import Ticket
     from .sdk._process import Chunk, CommandResult, ProcessInfo
     from .sdk._sync.api import Client
+    from .sdk._sync.background import BackgroundProcess
     from .sdk._sync.files import Files
     from .sdk._sync.git import Git
     from .sdk._sync.processes import Process
@@ -92,6 +99,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ApiError",
     "ApiKey",
+    "AsyncBackgroundProcess",
     "AsyncClient",
     "AsyncFiles",
     "AsyncGit",
@@ -102,6 +110,8 @@ __all__ = [
     "AuthenticationError",
     "Change",
     "Changes",
+    "BackgroundInfo",
+    "BackgroundProcess",
     "Chunk",
     "Client",
     "CommandFailed",
@@ -144,6 +154,9 @@ __all__ = [
     "IsADirectory",
     "KeyNotFound",
     "Limits",
+    "LogMatch",
+    "LogRecord",
+    "LogReplaced",
     "NameTaken",
     "NoCapacity",
     "NoSpace",
@@ -151,7 +164,10 @@ __all__ = [
     "NotFound",
     "PermissionDenied",
     "Process",
+    "ProcessEnded",
+    "ProcessExists",
     "ProcessInfo",
+    "ProcessLog",
     "ProcessNotFound",
     "ProtocolError",
     "ReplaceResult",
@@ -177,6 +193,7 @@ __all__ = [
     "Unavailable",
     "Unsupported",
     "Usage",
+    "WaitTimeout",
     "WardianError",
     "Watch",
     "WatchLimit",
@@ -185,6 +202,7 @@ __all__ = [
 # Imported on first use: the server and the command line need the package, not the SDK.
 _HOMES = {
     "_async.api": ("AsyncClient",),
+    "_async.background": ("AsyncBackgroundProcess",),
     "_async.files": ("AsyncFiles",),
     "_async.processes": ("AsyncProcess",),
     "_async.sandbox": ("AsyncSandbox",),
@@ -196,11 +214,13 @@ _HOMES = {
     "_sync.git": ("Git",),
     "_sync.watching": ("Watch",),
     "_watching": ("Change", "Changes"),
+    "_sync.background": ("BackgroundProcess",),
     "_sync.files": ("Files",),
     "_sync.processes": ("Process",),
     "_sync.sandbox": ("Sandbox",),
     "_files": ("ReplaceResult", "SearchMatch", "SearchResult", "TransferReport"),
     "_sync.terminals": ("Terminal",),
+    "_background": ("BackgroundInfo", "LogMatch", "LogRecord", "ProcessLog"),
     "_models": ("ApiKey", "FileInfo", "FileType", "Limits", "SandboxInfo", "Template", "Usage"),
     "_previews": ("Ticket",),
     "_process": ("Chunk", "CommandResult", "ProcessInfo"),

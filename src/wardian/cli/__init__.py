@@ -27,15 +27,20 @@ _COMMANDS = {
     "info": ("sandboxes", "Show a sandbox."),
     "key": ("keys", "API keys."),
     "kill": ("sandboxes", "End sandboxes."),
+    "logs": ("background", "Show the log of a background process."),
     "ls": ("sandboxes", "List sandboxes."),
+    "ps": ("background", "List the background processes of a sandbox."),
     "run": ("commands", "Run a command in a new sandbox, then end it."),
     "serve": ("serve", "Run the server on this machine."),
     "shell": ("shell", "Open a terminal in a sandbox."),
+    "start": ("background", "Start a background process in a sandbox."),
+    "stop": ("background", "Stop background processes of a sandbox."),
     "template": ("templates", "What sandboxes start from."),
     "ticket": ("previews", "Let somebody use one service of a sandbox without a key."),
     "terminal": ("terminals", "The terminals of a sandbox."),
     "usage": ("sandboxes", "Show what a sandbox has used."),
     "watch": ("watch", "Print what changes in a sandbox's files."),
+    "wait": ("background", "Wait for a background process: a port, a line, its end."),
 }
 
 

@@ -102,7 +102,7 @@ def _run(
     timeout: float | None,
     shell: bool,
 ) -> int:
-    command = _words(command)
+    command = command_words(command)
     # At a terminal nothing is passed on: the command sees the end of input at once.
     has_input = not sys.stdin.closed and not sys.stdin.isatty()
     process = sandbox.spawn(
@@ -142,12 +142,13 @@ def _in_terminal(
 
     if timeout is not None:
         raise click.UsageError("--timeout is for commands without a terminal")
-    words = list(_words(command))
+    words = list(command_words(command))
     argv = ["/bin/sh", "-c", " ".join(words)] if shell else words
     return attach(sandbox, argv, name=None, cwd=cwd, user=user, env=env, keep=False)
 
 
-def _words(command: tuple[str, ...]) -> tuple[str, ...]:
+def command_words(command: tuple[str, ...]) -> tuple[str, ...]:
+    """A command as it was given, in its place or behind `--`."""
     if command[0] == "--":
         command = command[1:]
     elif command[0].startswith("-"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -76,6 +77,10 @@ class BackgroundList(msgspec.Struct):
     """All of them."""
 
     processes: list[BackgroundInfo]
+
+
+OnExit = str | Callable[[BackgroundInfo], object]
+"""A command for the sandbox, or a function of one's own."""
 
 
 class PortAnswer(msgspec.Struct):

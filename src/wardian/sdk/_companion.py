@@ -4,29 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 
 
 class Companion:
     """Work in a thread of its own, which keeps no program from ending.
 
     Attributes:
-        closed: Its owner wants no more of it; the work looks at this from time to time.
+        closed: Its owner wants no more of it; the work, which is given this object, looks here
+            from time to time.
     """
 
-    def __init__(self, work: Callable[[], object]) -> None:
+    def __init__(self, work: Callable[[Companion], object]) -> None:
         self.closed = False
         self._failure: BaseException | None = None
-        # Only once the owner has this in hand: the work may look at it at once.
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(work,), daemon=True)
-        self._thread.start()
-        self._ready.set()
+        threading.Thread(target=self._run, args=(work,), daemon=True).start()
 
-    def _run(self, work: Callable[[], object]) -> None:
-        self._ready.wait()
+    def _run(self, work: Callable[[Companion], object]) -> None:
         try:
-            work()
+            work(self)
         except BaseException as error:
             self._failure = error
 
@@ -45,12 +41,10 @@ class AsyncCompanion:
         closed: Its owner wants no more of it.
     """
 
-    def __init__(self, work: Callable[[], Awaitable[object]]) -> None:
+    def __init__(self, work: Callable[[AsyncCompanion], Coroutine[object, object, object]]) -> None:
         self.closed = False
-        self._task = asyncio.create_task(self._run(work))
-
-    async def _run(self, work: Callable[[], Awaitable[object]]) -> None:
-        await work()
+        # This is the owner that a task needs.
+        self._task = asyncio.create_task(work(self))  # noqa: TID251
 
     async def close(self) -> None:
         """End it. Raises what the work raised."""
@@ -58,10 +52,6 @@ class AsyncCompanion:
         if self._task is asyncio.current_task():
             return
         self._task.cancel()
-        try:
-            await self._task
-        except asyncio.CancelledError:
-            # The task's; should we be cancelled ourselves, say so.
-            current = asyncio.current_task()
-            if current is not None and current.cancelling():
-                raise
+        await asyncio.wait([self._task])
+        if not self._task.cancelled() and (failure := self._task.exception()) is not None:
+            raise failure

@@ -28,7 +28,11 @@
     │       └── NoSpace
     └── SandboxError                something inside or about one sandbox; + sandbox_id
         ├── SandboxGone             it ended, or is not running
-        ├── ProcessNotFound         no process of that pid
+        ├── ProcessNotFound         no process of that pid or name
+        ├── ProcessExists           a background process of that name runs
+        ├── ProcessEnded            it ended before what was waited for; + info
+        ├── WaitTimeout             what was waited for did not come in time
+        ├── LogReplaced             another process has the name, and a log of its own
         ├── InvalidArgument         a working directory, user or path that can't be used
         │   └── CommandNotStarted   the program could not be started
         ├── CommandFailed           exit code other than 0 under check=True; + result
@@ -61,6 +65,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ._background import BackgroundInfo
     from ._process import CommandResult
 
 
@@ -212,9 +217,41 @@ class SandboxGone(SandboxError):
 
 
 class ProcessNotFound(SandboxError):
-    """No process of that pid runs in the sandbox."""
+    """No process of that pid runs in the sandbox, or none of that name was started."""
 
     code = "process_not_found"
+
+
+class ProcessExists(SandboxError):
+    """A background process of that name runs already."""
+
+    code = "process_exists"
+
+
+class ProcessEnded(SandboxError):
+    """The background process ended, so what was asked of it can't come any more.
+
+    Attributes:
+        info: How it ended, where the answer says so.
+    """
+
+    code = "process_ended"
+
+    def __init__(self, message: str, *, sandbox_id: str, info: BackgroundInfo | None) -> None:
+        super().__init__(message, sandbox_id=sandbox_id)
+        self.info = info
+
+
+class WaitTimeout(SandboxError):
+    """What was waited for did not come in time."""
+
+    code = "wait_timeout"
+
+
+class LogReplaced(SandboxError):
+    """The log that was read is gone: another process has taken the name."""
+
+    code = "log_replaced"
 
 
 class InvalidArgument(SandboxError):

@@ -251,14 +251,14 @@ async def async_each_chunk(source: Iterable[bytes] | AsyncIterable[bytes]) -> As
             yield piece
 
 
-def deliver(callback: Callable[[str], object], text: str) -> None:
-    """Hand output to a caller's function."""
-    callback(text)
+def deliver(callback: Callable[[T], object], value: T) -> None:
+    """Hand something to a caller's function."""
+    callback(value)
 
 
-async def async_deliver(callback: Callable[[str], object], text: str) -> None:
-    """Hand output to a caller's function, which may be a coroutine function."""
-    result = callback(text)
+async def async_deliver(callback: Callable[[T], object], value: T) -> None:
+    """Hand something to a caller's function, which may be a coroutine function."""
+    result = callback(value)
     if inspect.isawaitable(result):
         await result
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from ._background import BackgroundInfo
 from ._errors import (
     ApiError,
     AuthenticationError,
@@ -30,12 +31,15 @@ from ._errors import (
     InvalidRequest,
     IsADirectory,
     KeyNotFound,
+    LogReplaced,
     NameTaken,
     NoCapacity,
     NoSpace,
     NotADirectory,
     NotFound,
     PermissionDenied,
+    ProcessEnded,
+    ProcessExists,
     ProcessNotFound,
     ReplacementCountMismatch,
     SandboxError,
@@ -48,6 +52,7 @@ from ._errors import (
     TooLarge,
     Unavailable,
     Unsupported,
+    WaitTimeout,
     WardianError,
     WatchLimit,
 )
@@ -101,8 +106,13 @@ _SERVICE_BY_CODE: dict[str, type[SandboxError]] = {
         GitNotARepository,
         GitTimeout,
         GitMissing,
+        LogReplaced,
+        ProcessExists,
+        ProcessNotFound,
+        WaitTimeout,
     )
 }
+_ENDED_CODES = ("process_ended", "process_not_running")
 _RPC_CODE_BY_STATUS: dict[int, str] = {
     400: "invalid_argument",
     401: "unauthenticated",
@@ -126,6 +136,7 @@ class _NativeError(msgspec.Struct):
     code: str = "error"
     message: str = ""
     hint: str | None = None
+    process: BackgroundInfo | None = None
 
 
 class _NativeBody(msgspec.Struct):
@@ -174,6 +185,9 @@ def from_agent(status: int, body: bytes, sandbox_id: str, path: str | None = Non
     else:
         if path is not None or native.code in _SERVICE_BY_CODE:
             return from_service(native.code, native.message, sandbox_id, path, native.hint)
+        if native.code in _ENDED_CODES:
+            message = native.message[:_MESSAGE_LIMIT] or native.code
+            return ProcessEnded(message, sandbox_id=sandbox_id, info=native.process)
         return from_api(status, body, native.code)
     try:
         flat = msgspec.json.decode(body, type=_FlatBody)

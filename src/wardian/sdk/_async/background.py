@@ -5,36 +5,31 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from signal import Signals
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import quote
 
 from .._background import (
     BackgroundInfo,
-    BackgroundList,
     LogDecoder,
     LogMatch,
     LogRecord,
     PortAnswer,
     ProcessLog,
-    Restart,
     Stream,
     pattern_query,
     signal_word,
-    start_message,
     status_word,
 )
 from .._companion import AsyncCompanion
 from .._errors import ConnectionFailed, ProtocolError, Unavailable, WaitTimeout, WardianError
 from .._net import async_deliver, async_sleep
-from .._process import Command
 from .agent import AsyncAgent
 from .transport import AsyncResponse
 
 T = TypeVar("T")
-OnExit = str | Callable[[BackgroundInfo], object]
 
 _log = logging.getLogger("wardian")
 # A wait is asked for again after this long: no connection stands still for hours unseen.
@@ -84,6 +79,11 @@ class AsyncBackgroundProcess:
         self._log_id = info.log.id
         self._path = f"processes/{quote(info.name, safe='')}"
         self._companion: AsyncCompanion | None = None
+
+    @property
+    def last_info(self) -> BackgroundInfo:
+        """How it was when last heard of; `info()` asks."""
+        return self._info
 
     @property
     def pid(self) -> int | None:
@@ -146,13 +146,10 @@ class AsyncBackgroundProcess:
             limit: Bytes of output after which to stop; whole records are given.
             stream: Only this output.
         """
-        query = [("limit", str(limit))] if limit is not None else []
         records: list[LogRecord] = []
-        decoder = LogDecoder()
-        response = await self._open(since, stream, query)
-        while piece := await response.receive():
-            records += decoder.feed(piece)
-        following = records[-1].next if records else since if since and since > 0 else 0
+        async for record in self._records(since, stream, limit, follow=False):
+            records.append(record)
+        following = records[-1].next if records else max(0, since or 0)
         return ProcessLog(tuple(records), following)
 
     async def follow(
@@ -171,16 +168,24 @@ class AsyncBackgroundProcess:
             LogReplaced: Another process has taken its name and its log.
             SandboxGone: The sandbox has ended.
         """
+        async for record in self._records(since, stream, None, follow=True):
+            yield record
+
+    async def _records(
+        self, since: int | None, stream: Stream | None, limit: int | None, *, follow: bool
+    ) -> AsyncIterator[LogRecord]:
         patience = _Patience()
-        while True:
+        while limit is None or limit > 0:
             response: AsyncResponse | None = None
             try:
-                response = await self._open(since, stream, [("follow", "1")])
+                response = await self._open(since, stream, limit, follow)
                 decoder = LogDecoder()
                 while piece := await self._more(response):
                     patience.renew()
                     for record in decoder.feed(piece):
                         since = record.next
+                        if limit is not None and record.kind in ("stdout", "stderr"):
+                            limit -= len(record.data)
                         if record.kind != "idle":
                             yield record
                 if decoder.empty:
@@ -199,13 +204,11 @@ class AsyncBackgroundProcess:
             raise ConnectionFailed(f"the log of process {self.name} was cut off") from error
 
     async def _open(
-        self, since: int | None, stream: Stream | None, query: list[tuple[str, str]]
+        self, since: int | None, stream: Stream | None, limit: int | None, follow: bool
     ) -> AsyncResponse:
-        query = [("log", self._log_id), *query]
-        if since is not None:
-            query.append(("since", str(since)))
-        if stream is not None:
-            query.append(("stream", stream))
+        query = [("log", self._log_id), ("follow", str(int(follow)))]
+        given = {"since": since, "stream": stream, "limit": limit}
+        query += [(key, str(value)) for key, value in given.items() if value is not None]
         return await self._agent.open("GET", f"{self._path}/log", query=query, silence=_SILENCE)
 
     async def wait_for_port(
@@ -281,9 +284,7 @@ class AsyncBackgroundProcess:
         self._info = await self._wait([("for", "exit")], BackgroundInfo, timeout)
         return self._info
 
-    async def _wait(
-        self, query: list[tuple[str, str]], kind: type[T], timeout: float | None
-    ) -> T:
+    async def _wait(self, query: list[tuple[str, str]], kind: type[T], timeout: float | None) -> T:
         if timeout is not None and timeout < 0:
             raise ValueError("a timeout can't be less than 0 seconds")
         end = None if timeout is None else time.monotonic() + timeout
@@ -308,11 +309,16 @@ class AsyncBackgroundProcess:
 
         What waits for that belongs to this handle: `close()`, or leaving `with`, ends it.
         """
-        self._companion = AsyncCompanion(lambda: self._watch(callback))
 
-    async def _watch(self, callback: Callable[[BackgroundInfo], object]) -> None:
-        companion = self._companion
-        while companion is not None and not companion.closed:
+        async def watch(companion: AsyncCompanion) -> None:
+            await self._watch(companion, callback)
+
+        self._companion = AsyncCompanion(watch)
+
+    async def _watch(
+        self, companion: AsyncCompanion, callback: Callable[[BackgroundInfo], object]
+    ) -> None:
+        while not companion.closed:
             try:
                 info = await self.wait_for_exit(_WATCH_SECONDS)
             except WaitTimeout:
@@ -344,89 +350,3 @@ class AsyncBackgroundProcess:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name} {self._info.state}>"
-
-
-class AsyncBackground:
-    """What a sandbox can do with background processes."""
-
-    def _reach(self) -> AsyncAgent:
-        """The agent, or an error that says why there is none."""
-        raise NotImplementedError
-
-    async def start(
-        self,
-        command: Command,
-        name: str | None = None,
-        *,
-        env: Mapping[str, str] | None = None,
-        cwd: str | None = None,
-        user: str | None = None,
-        on_exit: OnExit | None = None,
-        restart: Restart = "never",
-        log_limit: int | None = None,
-    ) -> AsyncBackgroundProcess:
-        """Start a command that runs on in the background, with a log.
-
-        Args:
-            command: A string runs in a login shell (bash, or sh where there is none); a list is a
-                program with its arguments, and no shell.
-            name: To find it again by, as a sandbox's; made up if not given. An ended process of
-                the name is replaced.
-            env: Variables added to the sandbox's.
-            cwd: Where it runs.
-            user: Who runs it.
-            on_exit: What happens when it has ended for good: a function that gets its
-                `BackgroundInfo` (called here, while the handle is not closed), or a command that
-                runs in the sandbox with WARDIAN_PROCESS, WARDIAN_EXIT_CODE and WARDIAN_SIGNAL set.
-            restart: Whether it is started again when it ends: `never`, `on-failure` or `always`;
-                after 0.1 s, then twice as long each time, at most 10 s.
-            log_limit: Bytes of log that are kept; 64 MiB if not given.
-
-        Raises:
-            ProcessExists: A process of that name runs.
-            InvalidRequest: An argument can't be used, or the program can't be started.
-        """
-        agent = self._reach()
-        message = start_message(
-            command,
-            name=name,
-            env=dict(env) if env else None,
-            cwd=cwd,
-            user=user,
-            on_exit=on_exit if isinstance(on_exit, str) else None,
-            restart=restart,
-            log_limit=log_limit,
-        )
-        info = await agent.rest("POST", "processes", BackgroundInfo, message=message)
-        process = AsyncBackgroundProcess(agent, info)
-        if on_exit is not None and not isinstance(on_exit, str):
-            process.call_on_exit(on_exit)
-        return process
-
-    async def background_processes(self) -> list[AsyncBackgroundProcess]:
-        """The background processes, ended ones too; `processes()` are the other commands."""
-        agent = self._reach()
-        found = await agent.rest("GET", "processes", BackgroundList)
-        return [AsyncBackgroundProcess(agent, info) for info in found.processes]
-
-    async def background_process(self, name: str) -> AsyncBackgroundProcess:
-        """The background process of that name.
-
-        Raises:
-            ProcessNotFound: There is none.
-        """
-        agent = self._reach()
-        path = f"processes/{quote(name, safe='')}"
-        return AsyncBackgroundProcess(agent, await agent.rest("GET", path, BackgroundInfo))
-
-    async def stop_all(self, grace: float = 5) -> list[BackgroundInfo]:
-        """End all background processes at once; they stay listed.
-
-        Args:
-            grace: Seconds from SIGTERM to SIGKILL.
-        """
-        message: dict[str, Any] = {"grace": grace}
-        answer = await self._reach().rest(
-            "POST", "processes/stop", BackgroundList, message=message, silence=grace + 60
-        )
-        return answer.processes

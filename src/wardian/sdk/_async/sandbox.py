@@ -10,6 +10,7 @@ from .._errors import Conflict, NotFound, SandboxGone
 from .._models import Limits, SandboxInfo, Traffic, Usage
 from .agent import AsyncAgent
 from .api import AsyncClient
+from .background_commands import AsyncBackgroundCommands
 from .commands import AsyncCommands
 from .files import AsyncFiles
 from .git import AsyncGit
@@ -19,7 +20,7 @@ from .terminals import AsyncTerminals
 _UNSET: Any = object()
 
 
-class AsyncSandbox(AsyncCommands, AsyncPreviews, AsyncTerminals):
+class AsyncSandbox(AsyncCommands, AsyncBackgroundCommands, AsyncPreviews, AsyncTerminals):
     """An isolated computer: run commands in it, read and write its files.
 
     Made by `create`, `get`, `get_or_create` and `list`, not by its constructor. As a context

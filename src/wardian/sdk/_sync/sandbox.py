@@ -11,6 +11,7 @@ from .._errors import Conflict, NotFound, SandboxGone
 from .._models import Limits, SandboxInfo, Traffic, Usage
 from .agent import Agent
 from .api import Client
+from .background_commands import BackgroundCommands
 from .commands import Commands
 from .files import Files
 from .git import Git
@@ -20,7 +21,7 @@ from .terminals import Terminals
 _UNSET: Any = object()
 
 
-class Sandbox(Commands, Previews, Terminals):
+class Sandbox(Commands, BackgroundCommands, Previews, Terminals):
     """An isolated computer: run commands in it, read and write its files.
 
     Made by `create`, `get`, `get_or_create` and `list`, not by its constructor. As a context
