@@ -14,7 +14,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import burst, cold_start, exec_true, idle, machine, transfer, watch
+from benchmarks import burst, cold_start, exec_true, fanout, idle, machine, transfer, watch
 from benchmarks.node import Node, started
 from benchmarks.results import Result
 
@@ -25,6 +25,7 @@ BENCHMARKS: dict[tuple[str, ...], Callable[[Node], Iterator[Result]]] = {
     ("exec_true_ms",): exec_true.measure,
     ("watch_ms", "watch_p99_ms"): watch.measure,
     ("burst100_p95_ms", "burst100_success"): burst.measure,
+    ("fanout_mb_s",): fanout.measure,
     ("upload_mb_s", "download_mb_s"): transfer.measure,
 }
 OUTPUT = Path("build/bench.json")
