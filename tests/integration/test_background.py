@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from wardian import (
@@ -333,7 +334,6 @@ def test_a_follower_lives_through_the_death_of(node: Any, left: Sandbox, parts: 
 
     def follow() -> None:
         try:
-            seen.extend([])
             for record in process.follow():
                 seen.append(record)
         except BaseException as error:
@@ -389,6 +389,20 @@ def test_the_asyncio_half(base: Sandbox) -> None:
         assert not told.is_set()
 
     asyncio.run(main())
+
+
+def test_the_same_through_the_api_with_a_key(left: Sandbox, http: httpx.Client) -> None:
+    path = f"/v1/sandboxes/{left.id}/processes"
+    made = http.post(path, json={"command": "echo hello; exit 2", "name": "api"})
+    assert (made.status_code, made.json()["name"]) == (201, "api")
+    ended = http.get(f"{path}/api/wait", params={"for": "exit"})
+    assert (ended.status_code, ended.json()["exit_code"]) == (200, 2)
+    log = http.get(f"{path}/api/log", headers={"Accept": "text/plain"})
+    assert log.text == "hello\n"
+    refused = http.get(f"{path}/api/wait", params={"for": "log", "text": "never"})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "process_ended")
+    assert http.post(path, json={"command": "true", "unknown": 1}).status_code == 400
+    assert http.delete(path).status_code == 204
 
 
 def test_at_most_256_and_the_oldest_ended_makes_room(make: Make) -> None:

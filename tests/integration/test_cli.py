@@ -136,6 +136,34 @@ def test_files_are_listed_searched_printed_and_removed(
     assert wardian("files", "ls", place).returncode == 1
 
 
+def test_background_processes(wardian: Wardian, minimal: Sandbox, unique: str) -> None:
+    script = "echo out; echo err >&2; while [ ! -e /tmp/end ]; do sleep 0.02; done; exit 5"
+    options = ("--name", unique, "-e", "A=1", "-w", "/tmp")
+    started = wardian("start", *options, minimal.id, "--", "sh", "-c", script)
+    assert started.stdout.decode() == f"{unique}\n", started.stderr
+    again = wardian("start", "--name", unique, minimal.id, "--", "true")
+    assert again.returncode == 1 and unique.encode() in again.stderr
+    assert wardian("wait", minimal.id, unique, "--log", "err").stdout == b"err\n"
+    late = wardian("wait", minimal.id, unique, "--regex", "^never", "--timeout", "1s")
+    assert late.returncode == 124
+    log = wardian("logs", minimal.id, unique)
+    assert (log.stdout, log.stderr) == (b"out\n", b"err\n")
+    assert wardian("logs", minimal.id, unique, "--stream", "stdout").stderr == b""
+    shown = _json(wardian("ps", minimal.id, "--json"))
+    assert [(each["name"], each["state"]) for each in shown] == [(unique, "running")]
+    assert unique.encode() in wardian("ps", minimal.id).stdout
+    minimal.files.write("/tmp/end", "")
+    followed = wardian("logs", "-f", minimal.id, unique, "--json")
+    marks = [json.loads(line) for line in followed.stdout.splitlines()]
+    assert (marks[0]["event"], marks[-1]["event"]) == ("start", "end")
+    assert wardian("wait", minimal.id, unique, "--exit").returncode == 5
+    assert wardian("wait", minimal.id, unique, "--port", "9").returncode == 3
+    assert wardian("stop", minimal.id).returncode == 2
+    assert wardian("stop", "--all", "--remove", minimal.id).returncode == 0
+    assert _json(wardian("ps", minimal.id, "--json")) == []
+    assert wardian("logs", minimal.id, unique).returncode == 1
+
+
 def test_templates(
     wardian: Wardian, minimal: Sandbox, make: Make, tmp_path: Path, unique: str
 ) -> None:
