@@ -91,8 +91,10 @@ def test_the_edge_can_only_ask_for_sockets(node: Any, base: Sandbox) -> None:
             continue
         assert reply["error"]["code"] == "denied", request
     sockets = {"op": "open_sockets", "sandbox": base.id, "count": 2}
-    (reply,) = _as_user(node, node.edge_uid, node.gid, [{"request": sockets}])
-    assert reply["ok"] == {"kind": "sockets", "count": 2}
+    inner = {"op": "open_inner_sockets", "sandbox": base.id, "family": "ipv6", "count": 2}
+    for request in (sockets, inner):
+        (reply,) = _as_user(node, node.edge_uid, node.gid, [{"request": request}])
+        assert reply["ok"] == {"kind": "sockets", "count": 2}
     assert base.run("echo alive").stdout == "alive\n"
 
 
@@ -113,6 +115,8 @@ def test_fields_are_read_strictly(node: Any, base: Sandbox) -> None:
         {"op": "open_sockets", "sandbox": base.id, "count": 17},
         {"op": "open_sockets", "sandbox": base.id, "count": 2**32},
         {"op": "open_sockets", "sandbox": base.id, "count": -1},
+        {"op": "open_inner_sockets", "sandbox": base.id, "family": "ipv4", "count": 17},
+        {"op": "open_inner_sockets", "sandbox": base.id, "family": "unix", "count": 1},
         good | {"sandbox": new},  # the boot configuration names another
         good | {"sandbox": new, "boot": boot, "layers": []},
         good | {"sandbox": new, "boot": boot, "layers": [_LAYER] * 65},

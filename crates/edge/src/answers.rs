@@ -35,8 +35,15 @@ pub(crate) fn answer(refusal: &Refusal, page: bool, flight: InFlight) -> Respons
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if page {
+        let policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors *";
+        let policy = HeaderValue::from_static(policy);
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+        let value = HeaderValue::from_static("no-referrer");
+        headers.insert(header::REFERRER_POLICY, value);
+    }
     match refusal {
-        Refusal::Unavailable(_) => {
+        refusal if refusal.again().is_some() => {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         Refusal::ConnectRefused => {

@@ -3,17 +3,18 @@
 //! The question carries what the caller has shown, and the answer the agent's token; nothing of
 //! the request's body. Nothing is remembered: a key that is deleted opens nothing from then on.
 
-use crate::body::RequestBody;
+use crate::body::{RequestBody, ResponseBody};
 use crate::exchange::{exchange, Exchanged, Upstream};
-use crate::forward::Edge;
+use crate::forward::{Crossing, Edge};
 use crate::headers::{self, ACCESS_TOKEN, API_KEY};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
-use http::{request, Request, StatusCode, Uri};
+use http::{request, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Limited};
 use serde::Deserialize;
+use wardian_wire::boot::AGENT_PORT;
 use wardian_wire::gateway::Refusal;
-use wardian_wire::service_call::{take_ticket, ServiceCall};
+use wardian_wire::service_call::{take_ticket, ServiceCall, TICKET};
 use wardian_wire::SandboxId;
 
 const QUESTION: &str = "/internal/authorise";
@@ -21,7 +22,7 @@ const QUESTION: &str = "/internal/authorise";
 const MAX_ANSWER: usize = 64 * 1024;
 
 /// What the control plane says.
-pub(crate) enum Verdict {
+enum Verdict {
     Granted(Grant),
     /// Its words for the caller.
     Refused(Box<Exchanged>),
@@ -30,22 +31,51 @@ pub(crate) enum Verdict {
 /// Leave to pass a request on to a sandbox's agent.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Grant {
-    pub(crate) sandbox: SandboxId,
+struct Grant {
+    sandbox: SandboxId,
     token: String,
+}
+
+impl Edge {
+    /// Passes a call of a sandbox's service on to its agent, if the control plane allows it.
+    ///
+    /// # Errors
+    /// The answer to give instead.
+    pub(crate) async fn serve_call(
+        &self,
+        call: &ServiceCall,
+        mut crossing: Crossing<'_>,
+    ) -> Result<Response<ResponseBody>, Refusal> {
+        let upgrade = crossing.change.is_some();
+        let grant = match authorise(self, call, &mut crossing.head, upgrade).await? {
+            Verdict::Granted(grant) => grant,
+            Verdict::Refused(words) => return Ok(crossing.refused(*words)),
+        };
+        crossing.prepare();
+        headers::remove_routing(&mut crossing.head.headers);
+        // Last, so that no header line of the caller's can have it removed.
+        grant.put_on(&mut crossing.head.headers)?;
+        let relayed = async {
+            let upstream = Upstream::Sandbox(self.running(&grant.sandbox).await?, AGENT_PORT);
+            self.relay(&upstream, crossing).await
+        };
+        let mut response = relayed.await.map_err(Refusal::native)?;
+        headers::confine(response.headers_mut());
+        Ok(response)
+    }
 }
 
 /// Asks whether the request with this head may go where `call` says; takes the ticket out of it.
 ///
 /// # Errors
 /// The answer to give instead.
-pub(crate) async fn authorise(
+async fn authorise(
     edge: &Edge,
     call: &ServiceCall,
     head: &mut request::Parts,
     upgrade: bool,
 ) -> Result<Verdict, Refusal> {
-    let (query, ticket) = take_ticket(head.uri.query().unwrap_or(""))
+    let (query, ticket) = take_ticket(head.uri.query().unwrap_or(""), TICKET)
         .map_err(|_| Refusal::Invalid("send one ticket of at most 2048 bytes"))?;
     let mut question = Request::new(RequestBody::empty());
     *question.uri_mut() = Uri::from_static(QUESTION);
@@ -122,7 +152,7 @@ impl Grant {
     ///
     /// # Errors
     /// The token can't stand in a header.
-    pub(crate) fn put_on(&self, headers: &mut HeaderMap) -> Result<(), Refusal> {
+    fn put_on(&self, headers: &mut HeaderMap) -> Result<(), Refusal> {
         headers::remove_credentials(headers);
         let mut token = HeaderValue::from_str(&self.token)
             .map_err(|_| Refusal::Unavailable("the control plane's leave is not understood"))?;

@@ -2,8 +2,10 @@
 
 use crate::body::RequestBody;
 use crate::driver::{Driver, Written};
+use crate::exposures::Exposure;
 use crate::head_limit::{HeadLimit, Limited};
 use crate::launcher_client::{Launcher, LauncherError};
+use crate::loopback;
 use crate::pool::{Lease, Pool};
 use crate::sandboxes::Sandbox;
 use hyper::client::conn::http1;
@@ -24,7 +26,7 @@ const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 /// How long a sandbox has to accept.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
 /// Sockets asked for at once: one to use, the others for the next connections.
-const BATCH: u32 = 4;
+pub(crate) const BATCH: u32 = 4;
 /// The wire into a sandbox never leaves this kernel and loses nothing. A host's default may be
 /// made for other ways: BBR paces by timers, a tenth of the CPU time of a large upload.
 /// This one every kernel has, and everybody may choose it.
@@ -58,20 +60,51 @@ pub(crate) async fn dial_sandbox(
     sandbox: &Sandbox,
     port: u16,
 ) -> Result<Lease, DialError> {
+    let stream = over_the_wire(launcher, sandbox, port).await?;
+    stream.set_nodelay(true)?;
+    handshake(stream, &sandbox.pool, port, sandbox.cut.clone()).await
+}
+
+/// Connects to an exposed port, also where its server listens on the sandbox's loopback alone.
+///
+/// # Errors
+/// [`DialError`].
+pub(crate) async fn dial_exposure(
+    launcher: &Launcher,
+    sandbox: &Sandbox,
+    exposure: &Exposure,
+) -> Result<Lease, DialError> {
+    let stream = match loopback::again(launcher, sandbox, exposure).await {
+        Some(stream) => stream,
+        None => match over_the_wire(launcher, sandbox, exposure.rule.port).await {
+            Err(DialError::Closed) => loopback::connect(launcher, sandbox, exposure).await?,
+            other => other?,
+        },
+    };
+    stream.set_nodelay(true)?;
+    let (pool, cut) = (&exposure.pool, exposure.cut.clone());
+    handshake(stream, pool, exposure.rule.port, cut).await
+}
+
+/// Connects to the sandbox's address on its wire.
+async fn over_the_wire(
+    launcher: &Launcher,
+    sandbox: &Sandbox,
+    port: u16,
+) -> Result<TcpStream, DialError> {
+    let address = SocketAddr::from((ADDRESS, port));
     let spare = sandbox
         .spares
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .pop();
-    let connected = match spare {
-        Some(socket) => connect(socket, port).await,
-        None => connect(fresh_socket(launcher, sandbox).await?, port).await,
+    let socket = match spare {
+        Some(socket) => socket,
+        None => fresh_socket(launcher, sandbox).await?,
     };
-    let stream = match connected {
-        Ok(stream) => stream,
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            return Err(DialError::Closed)
-        }
+    match connect(socket, address, CONNECT_TIME).await {
+        Ok(stream) => Ok(stream),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Err(DialError::Closed),
         Err(error) => {
             // The namespace may have been another's: only the launcher knows whether it still is.
             tracing::debug!(sandbox = %sandbox.id, port, %error, "connecting failed");
@@ -80,11 +113,10 @@ pub(crate) async fn dial_sandbox(
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner) = Vec::new();
             let socket = fresh_socket(launcher, sandbox).await?;
-            connect(socket, port).await.map_err(|_| DialError::Closed)?
+            let connected = connect(socket, address, CONNECT_TIME).await;
+            connected.map_err(|_| DialError::Closed)
         }
-    };
-    stream.set_nodelay(true)?;
-    handshake(stream, &sandbox.pool, port, sandbox.cut.clone()).await
+    }
 }
 
 /// Connects to the control plane.
@@ -116,14 +148,21 @@ async fn fresh_socket(launcher: &Launcher, sandbox: &Sandbox) -> Result<OwnedFd,
     Ok(socket)
 }
 
-async fn connect(socket: OwnedFd, port: u16) -> io::Result<TcpStream> {
+/// Connects a socket; fails after `time`.
+///
+/// # Errors
+/// Those of connecting.
+pub(crate) async fn connect(
+    socket: OwnedFd,
+    address: SocketAddr,
+    time: Duration,
+) -> io::Result<TcpStream> {
     let socket = StdTcpStream::from(socket);
     socket.set_nonblocking(true)?;
     // Before it is connected: what BBR has begun to pace stays paced.
     set_tcp_congestion(socket.as_fd(), CONGESTION)?;
     let socket = TcpSocket::from_std_stream(socket);
-    let connecting = socket.connect(SocketAddr::from((ADDRESS, port)));
-    tokio::time::timeout(CONNECT_TIME, connecting)
+    tokio::time::timeout(time, socket.connect(address))
         .await
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }

@@ -1,7 +1,8 @@
 //! Sends a request over a connection, kept or new, and decides when it may be sent again.
 
 use crate::body::RequestBody;
-use crate::dial::{dial_control_plane, dial_sandbox, DialError};
+use crate::dial::{dial_control_plane, dial_exposure, dial_sandbox, DialError};
+use crate::exposures::Exposure;
 use crate::forward::Edge;
 use crate::pool::{Lease, Pool};
 use crate::sandboxes::Sandbox;
@@ -13,6 +14,7 @@ use tokio::time::{sleep, timeout, Instant};
 use tokio_util::sync::CancellationToken;
 use wardian_wire::boot::AGENT_PORT;
 use wardian_wire::gateway::Refusal;
+use wardian_wire::preview::PreviewRefusal;
 
 /// How long a request waits for a control plane that is being restarted.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -26,6 +28,7 @@ const FREE_WITHIN: Duration = Duration::from_millis(100);
 pub(crate) enum Upstream {
     ControlPlane,
     Sandbox(Arc<Sandbox>, u16),
+    Exposure(Arc<Sandbox>, Arc<Exposure>),
 }
 
 /// An answer's head and body, and the connection it comes on.
@@ -45,11 +48,12 @@ enum Attempt {
 }
 
 impl Upstream {
-    /// Cancelled when the sandbox is gone.
+    /// Cancelled when the sandbox is gone, or what led there.
     pub(crate) fn cut(&self) -> Option<CancellationToken> {
         match self {
             Self::ControlPlane => None,
             Self::Sandbox(sandbox, _) => Some(sandbox.cut.clone()),
+            Self::Exposure(_, exposure) => Some(exposure.cut.clone()),
         }
     }
 
@@ -66,6 +70,11 @@ impl Upstream {
                 sandbox: sandbox.id.to_string(),
                 port: *port,
             },
+            Self::Exposure(sandbox, exposure) => Refusal::Preview(match exposure.rule.port {
+                _ if sandbox.cut.is_cancelled() => PreviewRefusal::Ended,
+                _ if exposure.cut.is_cancelled() => PreviewRefusal::NotFound,
+                port => PreviewRefusal::Broken { port },
+            }),
         }
     }
 
@@ -73,6 +82,7 @@ impl Upstream {
         let (pool, port): (&Arc<Pool>, u16) = match self {
             Self::ControlPlane => (&edge.control_pool, 0),
             Self::Sandbox(sandbox, port) => (&sandbox.pool, *port),
+            Self::Exposure(_, exposure) => (&exposure.pool, exposure.rule.port),
         };
         loop {
             let mut lease = pool.take(port)?;
@@ -86,12 +96,17 @@ impl Upstream {
         match self {
             Self::ControlPlane => dial_control_plane(&edge.control_plane, &edge.control_pool).await,
             Self::Sandbox(sandbox, port) => dial_sandbox(&edge.launcher, sandbox, *port).await,
+            Self::Exposure(sandbox, exposure) => {
+                dial_exposure(&edge.launcher, sandbox, exposure).await
+            }
         }
     }
 
     fn refusal(&self, error: &DialError) -> Refusal {
-        let Self::Sandbox(sandbox, port) = self else {
-            return Refusal::Unavailable("the control plane is not there");
+        let (sandbox, port) = match self {
+            Self::ControlPlane => return Refusal::Unavailable("the control plane is not there"),
+            Self::Exposure(_, exposure) => return preview_refusal(error, exposure.rule.port),
+            Self::Sandbox(sandbox, port) => (sandbox, port),
         };
         let sandbox = sandbox.id.to_string();
         match error {
@@ -109,6 +124,15 @@ impl Upstream {
             },
         }
     }
+}
+
+fn preview_refusal(error: &DialError, port: u16) -> Refusal {
+    Refusal::Preview(match error {
+        DialError::Gone => PreviewRefusal::Ended,
+        DialError::Closed => PreviewRefusal::PortClosed { port },
+        DialError::NoLauncher => return Refusal::Unavailable("the launcher is not there"),
+        DialError::Io(_) | DialError::Http(_) => PreviewRefusal::Broken { port },
+    })
 }
 
 /// Gets the head of the answer.

@@ -2,7 +2,6 @@
 
 use crate::activity::{Activity, InFlight};
 use crate::answers::{answer, wants_page};
-use crate::authorise::{authorise, Verdict};
 use crate::body::{Passed, RequestBody, ResponseBody};
 use crate::exchange::{exchange, Exchanged, Upstream};
 use crate::headers::{self, Caller};
@@ -40,9 +39,21 @@ pub(crate) struct Edge {
 }
 
 /// A change of protocol that a caller has asked for.
-struct Change {
+pub(crate) struct Change {
     protocol: HeaderValue,
     client: OnUpgrade,
+}
+
+/// One request on its way through the edge.
+pub(crate) struct Crossing<'a> {
+    pub(crate) head: request::Parts,
+    body: RequestBody,
+    pub(crate) change: Option<Change>,
+    /// The one host that the request names.
+    host: HeaderValue,
+    pub(crate) caller: Caller,
+    activity: &'a Activity,
+    pub(crate) flight: &'a InFlight,
 }
 
 impl Edge {
@@ -82,57 +93,58 @@ impl Edge {
             protocol,
             client: hyper::upgrade::on(&mut request),
         });
-        let (mut head, body) = request.into_parts();
+        let (head, body) = request.into_parts();
         // Drains what is left of it, whatever the answer is.
         let body = RequestBody::new(body, flight.share());
-        let routed = route(&head, &self.domain)?;
-        let Target::Service(call) = &routed.target else {
-            let upstream = self.upstream(&routed.target, &head.headers).await?;
-            prepare(&mut head, &routed, caller, change.as_ref());
-            let request = Request::from_parts(head, body);
-            return self
-                .relay(&upstream, request, change, activity, flight)
-                .await;
+        let Routed { target, host } = route(&head, &self.domain)?;
+        let mut crossing = Crossing {
+            head,
+            body,
+            change,
+            host,
+            caller,
+            activity,
+            flight,
         };
-        let grant = match authorise(self, call, &mut head, change.is_some()).await? {
-            Verdict::Granted(grant) => grant,
-            Verdict::Refused(words) => {
-                return Ok(passed_on(
-                    *words,
-                    Arc::new(AtomicBool::new(true)),
-                    None,
-                    flight,
-                ))
+        let (id, port) = match target {
+            Target::Service(call) => return self.serve_call(&call, crossing).await,
+            Target::Exposure { id, port, token } => {
+                return self.visit((&id, port, &token), crossing).await
             }
+            Target::ControlPlane => {
+                crossing.prepare();
+                headers::remove_routing(&mut crossing.head.headers);
+                return self.relay(&Upstream::ControlPlane, crossing).await;
+            }
+            Target::Sandbox { id, port } => (id, port),
         };
-        prepare(&mut head, &routed, caller, change.as_ref());
-        grant.put_on(&mut head.headers)?;
-        let request = Request::from_parts(head, body);
-        let relayed = async {
-            let upstream = Upstream::Sandbox(self.running(&grant.sandbox).await?, AGENT_PORT);
-            self.relay(&upstream, request, change, activity, flight)
-                .await
-        };
-        let mut response = relayed.await.map_err(Refusal::native)?;
-        headers::confine(response.headers_mut());
-        Ok(response)
+        let sandbox = self.running(&id).await?;
+        if port != AGENT_PORT {
+            admit(&sandbox, &crossing.head.headers)?;
+            headers::remove_routing(&mut crossing.head.headers);
+        }
+        crossing.prepare();
+        self.relay(&Upstream::Sandbox(sandbox, port), crossing)
+            .await
     }
 
     /// Sends a request that is ready to go, and gives back what comes.
-    async fn relay(
+    ///
+    /// # Errors
+    /// The answer to give instead.
+    pub(crate) async fn relay(
         &self,
         upstream: &Upstream,
-        request: Request<RequestBody>,
-        change: Option<Change>,
-        activity: &Activity,
-        flight: &InFlight,
+        crossing: Crossing<'_>,
     ) -> Result<Response<ResponseBody>, Refusal> {
-        if let Upstream::Sandbox(sandbox, _) = upstream {
-            activity.belongs_to(&sandbox.cut);
-        }
-        let complete = request.body().completion();
-        let exchanged = exchange(self, upstream, request).await?;
+        let (change, flight) = (crossing.change, crossing.flight);
         let cut = upstream.cut();
+        if let Some(cut) = &cut {
+            crossing.activity.belongs_to(cut);
+        }
+        let complete = crossing.body.completion();
+        let request = Request::from_parts(crossing.head, crossing.body);
+        let exchanged = exchange(self, upstream, request).await?;
         if exchanged.response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(passed_on(exchanged, complete, cut, flight));
         }
@@ -143,33 +155,26 @@ impl Edge {
         self.switch(change, exchanged.response, cut, flight)
     }
 
-    /// Looks up who answers, and whether the caller may ask it.
-    async fn upstream(&self, target: &Target, headers: &HeaderMap) -> Result<Upstream, Refusal> {
-        let (id, port) = match target {
-            Target::Sandbox { id, port } => (id, *port),
-            Target::ControlPlane | Target::Service(_) => return Ok(Upstream::ControlPlane),
-        };
-        let sandbox = self.running(id).await?;
-        let token = headers
-            .get(headers::WARDIAN_TRAFFIC_TOKEN)
-            .or_else(|| headers.get(headers::E2B_TRAFFIC_TOKEN));
-        if port != AGENT_PORT && !sandbox.admits(token.map(HeaderValue::as_bytes)) {
-            return Err(Refusal::Forbidden {
-                sandbox: id.to_string(),
-            });
-        }
-        Ok(Upstream::Sandbox(sandbox, port))
+    /// Finds a sandbox.
+    ///
+    /// # Errors
+    /// The routes are not known.
+    pub(crate) async fn known(&self, id: &SandboxId) -> Result<Option<Arc<Sandbox>>, Refusal> {
+        let found = self.sandboxes.find(id).await;
+        found.map_err(|_| {
+            Refusal::Unavailable("the node is starting and does not know its sandboxes yet")
+        })
     }
 
-    async fn running(&self, id: &SandboxId) -> Result<Arc<Sandbox>, Refusal> {
-        let found = self.sandboxes.find(id).await;
-        let found = found.map_err(|_| {
-            Refusal::Unavailable("the node is starting and does not know its sandboxes yet")
-        })?;
-        let gone = || Refusal::Gone {
+    /// Finds a sandbox that runs.
+    ///
+    /// # Errors
+    /// The answer to give instead.
+    pub(crate) async fn running(&self, id: &SandboxId) -> Result<Arc<Sandbox>, Refusal> {
+        let found = self.known(id).await?.filter(|found| found.is_running());
+        found.ok_or_else(|| Refusal::Gone {
             sandbox: id.to_string(),
-        };
-        found.filter(|found| found.is_running()).ok_or_else(gone)
+        })
     }
 
     fn switch(
@@ -226,26 +231,45 @@ fn passed_on(
     })
 }
 
-/// Turns the head as it came into the head as it goes on: HTTP/1.1, origin form.
-fn prepare(head: &mut request::Parts, routed: &Routed, caller: Caller, change: Option<&Change>) {
-    let path = head.uri.path_and_query().cloned();
-    head.uri = match path {
-        Some(path) => Uri::from(path),
-        None => Uri::from_static("/"),
-    };
-    head.version = Version::HTTP_11;
-    let headers = &mut head.headers;
-    headers::remove_hop_by_hop(headers);
-    // The edge itself asks the caller to go on, once the body is wanted.
-    headers.remove(header::EXPECT);
-    if !matches!(routed.target, Target::Sandbox { port, .. } if port == AGENT_PORT) {
-        headers::remove_routing(headers);
+impl Crossing<'_> {
+    /// What another part of the node said to the caller, in place of whom it asked for.
+    pub(crate) fn refused(&self, words: Exchanged) -> Response<ResponseBody> {
+        let complete = Arc::new(AtomicBool::new(true));
+        passed_on(words, complete, None, self.flight)
     }
-    headers::set_forwarded(headers, caller, &routed.host);
-    headers::join_cookies(headers);
-    headers.insert(header::HOST, routed.host.clone());
-    if let Some(change) = change {
-        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(header::UPGRADE, change.protocol.clone());
+
+    /// Turns the head as it came into the head as it goes on: HTTP/1.1, origin form.
+    pub(crate) fn prepare(&mut self) {
+        let head = &mut self.head;
+        let path = head.uri.path_and_query().cloned();
+        head.uri = match path {
+            Some(path) => Uri::from(path),
+            None => Uri::from_static("/"),
+        };
+        head.version = Version::HTTP_11;
+        let headers = &mut head.headers;
+        headers::remove_hop_by_hop(headers);
+        // The edge itself asks the caller to go on, once the body is wanted.
+        headers.remove(header::EXPECT);
+        headers::set_forwarded(headers, self.caller, &self.host);
+        headers::join_cookies(headers);
+        headers.insert(header::HOST, self.host.clone());
+        if let Some(change) = &self.change {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+            headers.insert(header::UPGRADE, change.protocol.clone());
+        }
     }
+}
+
+/// Whether a request brings what the ports of this sandbox ask for.
+fn admit(sandbox: &Sandbox, headers: &HeaderMap) -> Result<(), Refusal> {
+    let token = headers
+        .get(headers::WARDIAN_TRAFFIC_TOKEN)
+        .or_else(|| headers.get(headers::E2B_TRAFFIC_TOKEN));
+    if sandbox.admits(token.map(HeaderValue::as_bytes)) {
+        return Ok(());
+    }
+    Err(Refusal::Forbidden {
+        sandbox: sandbox.id.to_string(),
+    })
 }

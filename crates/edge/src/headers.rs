@@ -123,6 +123,33 @@ pub(crate) fn confine(headers: &mut HeaderMap) {
     );
 }
 
+/// Keeps the cookies that a server sets to its own address: one for the whole domain would reach
+/// every other preview of this node.
+pub(crate) fn keep_cookies_home(headers: &mut HeaderMap) {
+    let lines: Vec<HeaderValue> = headers
+        .get_all(header::SET_COOKIE)
+        .iter()
+        .cloned()
+        .collect();
+    let names_domain = |part: &&[u8]| {
+        let name = part.split(|byte| *byte == b'=').next().unwrap_or(part);
+        name.trim_ascii().eq_ignore_ascii_case(b"domain")
+    };
+    let parts = |line: &HeaderValue| -> Vec<Vec<u8>> {
+        let all = line.as_bytes().split(|byte| *byte == b';');
+        let kept = all
+            .enumerate()
+            .filter(|(at, part)| *at == 0 || !names_domain(part));
+        kept.map(|(_, part)| part.to_vec()).collect()
+    };
+    headers.remove(header::SET_COOKIE);
+    for line in lines {
+        if let Ok(line) = HeaderValue::from_bytes(&parts(&line).join(&b';')) {
+            headers.append(header::SET_COOKIE, line);
+        }
+    }
+}
+
 /// Says who called, in place of whatever the caller claimed.
 pub(crate) fn set_forwarded(headers: &mut HeaderMap, caller: Caller, host: &HeaderValue) {
     let claimed: Vec<HeaderName> = headers
@@ -231,6 +258,21 @@ mod tests {
             ("x-forwarded-host", "h:1"),
         ]);
         assert_eq!(headers, left);
+    }
+
+    #[test]
+    fn a_cookie_stays_where_it_was_set() {
+        let mut headers = map(&[
+            (
+                "set-cookie",
+                "domain=x; Path=/; DOMAIN=.localhost;domain; HttpOnly",
+            ),
+            ("etag", "1"),
+        ]);
+        headers.append(header::SET_COOKIE, HeaderValue::from_static("b=2"));
+        keep_cookies_home(&mut headers);
+        let kept: Vec<_> = headers.get_all(header::SET_COOKIE).iter().collect();
+        assert_eq!(kept, ["domain=x; Path=/; HttpOnly", "b=2"]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use tokio::net::UnixStream;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout_at, Instant};
 use wardian_wire::frame::{self, Decoder};
-use wardian_wire::launcher::{FailureCode, Reply, Request, Value, MAX_SOCKETS};
+use wardian_wire::launcher::{FailureCode, Family, Reply, Request, Value, MAX_SOCKETS};
 use wardian_wire::SandboxId;
 
 /// How long a request waits for a launcher that is being restarted.
@@ -61,8 +61,7 @@ impl Launcher {
         }
     }
 
-    /// Unconnected sockets made where the sandbox is 10.0.0.2. Asking twice does no harm, so a
-    /// question that a restart swallowed is asked again.
+    /// Unconnected sockets made where the sandbox is 10.0.0.2.
     ///
     /// # Errors
     /// [`LauncherError`].
@@ -71,15 +70,35 @@ impl Launcher {
         sandbox: &SandboxId,
         count: u32,
     ) -> Result<Vec<OwnedFd>, LauncherError> {
+        let sandbox = sandbox.clone();
+        self.sockets(&Request::OpenSockets { sandbox, count }).await
+    }
+
+    /// Unconnected sockets made in the sandbox's own network, where its loopback is.
+    ///
+    /// # Errors
+    /// [`LauncherError`].
+    pub(crate) async fn open_inner_sockets(
+        &self,
+        sandbox: &SandboxId,
+        family: Family,
+        count: u32,
+    ) -> Result<Vec<OwnedFd>, LauncherError> {
+        let request = Request::OpenInnerSockets {
+            sandbox: sandbox.clone(),
+            family,
+            count,
+        };
+        self.sockets(&request).await
+    }
+
+    /// Asking twice does no harm, so a question that a restart swallowed is asked again.
+    async fn sockets(&self, request: &Request) -> Result<Vec<OwnedFd>, LauncherError> {
         let deadline = Instant::now() + PATIENCE;
         let turn = timeout_at(deadline, self.turns.acquire()).await;
         let _turn = turn.map_err(|_| LauncherError::Absent)?;
-        let request = Request::OpenSockets {
-            sandbox: sandbox.clone(),
-            count,
-        };
         loop {
-            match timeout_at(deadline, self.ask(&request)).await {
+            match timeout_at(deadline, self.ask(request)).await {
                 Ok(Ok((Reply::Ok(_), sockets))) => return Ok(sockets),
                 Ok(Ok((Reply::Error(failure), _))) => {
                     return Err(match failure.code {

@@ -11,17 +11,20 @@ mod control_link;
 mod dial;
 mod driver;
 mod exchange;
+mod exposures;
 mod forward;
 mod head_limit;
 mod headers;
 mod launcher_client;
 mod listener;
+mod loopback;
 mod pool;
 mod routing;
 mod run;
 mod sandboxes;
 mod tls;
 mod upgrade;
+mod visit;
 
 use std::process::ExitCode;
 

@@ -6,6 +6,7 @@ use http::{request, Method};
 use wardian_wire::boot::AGENT_PORT;
 use wardian_wire::gateway::Refusal;
 use wardian_wire::host::{parse_host, parse_port, Domain, Host};
+use wardian_wire::preview::PreviewRefusal;
 use wardian_wire::service_call::{percent_decoded, ServiceCall};
 use wardian_wire::SandboxId;
 
@@ -18,6 +19,11 @@ pub(crate) enum Target {
     Sandbox {
         id: SandboxId,
         port: u16,
+    },
+    Exposure {
+        id: SandboxId,
+        port: u16,
+        token: String,
     },
 }
 
@@ -52,6 +58,19 @@ pub(crate) fn route(head: &request::Parts, domain: &Domain) -> Result<Routed, Re
     let text = host.to_str().map_err(|_| BAD_HOST)?;
     let target = match parse_host(text, domain).map_err(|_| BAD_HOST)? {
         Host::Port { sandbox, port } => Target::Sandbox { id: sandbox, port },
+        // The agent's port has no such address.
+        Host::Exposure { port, .. } if port == AGENT_PORT => {
+            return Err(Refusal::Preview(PreviewRefusal::NotFound))
+        }
+        Host::Exposure {
+            sandbox,
+            port,
+            token,
+        } => Target::Exposure {
+            id: sandbox,
+            port,
+            token,
+        },
         Host::Node => named_sandbox(&head.headers)?.unwrap_or(Target::ControlPlane),
         Host::Sandboxes => named_sandbox(&head.headers)?.ok_or(Refusal::Misdirected)?,
         Host::Api if names_sandbox(&head.headers) => return Err(Refusal::Misdirected),

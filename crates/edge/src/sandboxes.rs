@@ -1,5 +1,6 @@
 //! The sandboxes this edge may reach, as the control plane last said.
 
+use crate::exposures::{self, Exposure};
 use crate::pool::Pool;
 use std::collections::{HashMap, HashSet};
 use std::os::fd::OwnedFd;
@@ -30,6 +31,7 @@ pub(crate) struct Sandbox {
 struct Rule {
     state: RouteState,
     traffic_token: Option<String>,
+    exposures: Vec<Arc<Exposure>>,
 }
 
 /// The routes are not known yet.
@@ -45,13 +47,16 @@ pub(crate) struct Sandboxes {
 
 impl Sandbox {
     fn new(route: Route) -> Self {
+        let cut = CancellationToken::new();
+        let exposures = exposures::changed(Vec::new(), route.exposures, &cut);
         Self {
             id: route.sandbox,
             rule: RwLock::new(Rule {
                 state: route.state,
                 traffic_token: route.traffic_token,
+                exposures,
             }),
-            cut: CancellationToken::new(),
+            cut,
             pool: Arc::default(),
             spares: Mutex::default(),
         }
@@ -77,6 +82,19 @@ impl Sandbox {
         let mut rule = self.rule.write().unwrap_or_else(PoisonError::into_inner);
         rule.state = route.state;
         rule.traffic_token = route.traffic_token;
+        let before = std::mem::take(&mut rule.exposures);
+        rule.exposures = exposures::changed(before, route.exposures, &self.cut);
+    }
+
+    /// The exposure of this port and token.
+    pub(crate) fn exposure(&self, port: u16, token: &str) -> Option<Arc<Exposure>> {
+        let rule = self.rule.read().unwrap_or_else(PoisonError::into_inner);
+        exposures::find(&rule.exposures, port, token)
+    }
+
+    fn exposures(&self) -> Vec<Arc<Exposure>> {
+        let rule = self.rule.read().unwrap_or_else(PoisonError::into_inner);
+        rule.exposures.clone()
     }
 }
 
@@ -164,6 +182,9 @@ impl Sandboxes {
             table.values().cloned().collect()
         };
         for sandbox in all {
+            for exposure in sandbox.exposures() {
+                exposure.sweep();
+            }
             if sandbox.pool.sweep() {
                 let mut spares = sandbox
                     .spares
@@ -178,6 +199,9 @@ impl Sandboxes {
 impl Sandbox {
     fn end(&self) {
         self.cut.cancel();
+        for exposure in self.exposures() {
+            exposure.end();
+        }
         self.pool.clear();
         let mut spares = self.spares.lock().unwrap_or_else(PoisonError::into_inner);
         *spares = Vec::new();
@@ -199,6 +223,7 @@ mod tests {
             sandbox: id(),
             state,
             traffic_token: token.map(str::to_owned),
+            exposures: Vec::new(),
         }
     }
 

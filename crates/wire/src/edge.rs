@@ -28,6 +28,49 @@ pub struct Route {
     pub state: RouteState,
     /// When set, requests to any port but the agent's must bring it.
     pub traffic_token: Option<String>,
+    pub exposures: Vec<Exposure>,
+}
+
+/// A port with an address of its own, `{port}-{id}-{token}.<domain>`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Exposure {
+    pub port: u16,
+    pub token: String,
+    pub visibility: Visibility,
+    pub host_header: HostHeader,
+    /// What tickets and cookies of this exposure are signed with.
+    pub secret: String,
+}
+
+/// Who may visit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Visibility {
+    /// Whoever knows the address.
+    Public,
+    /// Who besides holds a key, a ticket or the cookie that a ticket was exchanged for.
+    Private,
+}
+
+/// What a visited server sees as `Host`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HostHeader {
+    /// What the visitor sent.
+    Preserve,
+    /// `localhost:{port}`, for servers that take no other.
+    Localhost,
+}
+
+impl std::fmt::Debug for Exposure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Exposure")
+            .field("port", &self.port)
+            .field("visibility", &self.visibility)
+            .field("host_header", &self.host_header)
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

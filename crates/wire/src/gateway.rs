@@ -1,5 +1,7 @@
 //! The edge's own answers. Clients read the message texts, so these are protocol.
 
+use crate::page::Page;
+use crate::preview::PreviewRefusal;
 use serde::Serialize;
 
 /// Why the edge answers itself.
@@ -15,6 +17,8 @@ pub enum Refusal {
     Forbidden { sandbox: String },
     /// A service of a sandbox was asked for, and the sandbox ended or was paused meanwhile.
     NotRunning { sandbox: String },
+    /// An exposure is not shown.
+    Preview(PreviewRefusal),
     /// A path that only the node itself may call.
     Internal,
     /// The `Host` is none of this node's.
@@ -59,6 +63,7 @@ impl Refusal {
             Self::Forbidden { .. } => 403,
             Self::Internal => 404,
             Self::NotRunning { .. } => 409,
+            Self::Preview(refusal) => refusal.status(),
             Self::Misdirected => 421,
             Self::Invalid(_) => 400,
             Self::ConnectRefused => 405,
@@ -88,6 +93,7 @@ impl Refusal {
             Self::Broken { .. } => "The sandbox closed the connection before it answered",
             Self::Forbidden { .. } => "The traffic token is missing or wrong",
             Self::NotRunning { .. } => "the sandbox has ended or is paused",
+            Self::Preview(refusal) => refusal.message(),
             Self::Internal => "no such path",
             Self::Misdirected => "this host is not served here; use the node's address, its domain, or {port}-{sandbox id}.<domain>",
             Self::ConnectRefused => "CONNECT is not served; open a WebSocket or an Upgrade instead",
@@ -114,6 +120,7 @@ impl Refusal {
                 about(sandbox, Some(*port))
             }
             Self::NotRunning { .. } => self.error("sandbox_not_running"),
+            Self::Preview(refusal) => self.error(refusal.code()),
             Self::Internal => self.error("not_found"),
             Self::Misdirected => self.error("misdirected"),
             Self::Invalid(_) => self.error("invalid_request"),
@@ -137,32 +144,37 @@ impl Refusal {
         let (title, advice) = self.words();
         let subject = match self {
             Self::PortClosed { sandbox, port } | Self::Broken { sandbox, port } => {
-                format!(
-                    "<p>Sandbox <code>{}</code>, port <code>{port}</code></p>",
-                    escape(sandbox)
-                )
+                format!("sandbox {sandbox}, port {port}")
             }
             Self::Gone { sandbox } | Self::Forbidden { sandbox } | Self::NotRunning { sandbox } => {
-                format!("<p>Sandbox <code>{}</code></p>", escape(sandbox))
+                format!("sandbox {sandbox}")
             }
+            Self::Preview(refusal) => refusal
+                .port()
+                .map_or(String::new(), |port| format!("port {port}")),
             _ => String::new(),
         };
-        let refresh = match self {
-            Self::Unavailable(_) => "<meta http-equiv=\"refresh\" content=\"2\">",
-            _ => "",
+        let page = Page {
+            status: self.status(),
+            title,
+            subject: &subject,
+            advice,
+            again: self.again(),
         };
-        format!(
-            "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">{refresh}\
-             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
-             <meta name=\"color-scheme\" content=\"light dark\"><title>{title}</title>\
-             <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:36em;margin:15vh auto;padding:0 1em}}\
-             code{{font:14px ui-monospace,monospace}}</style></head>\
-             <body><h1>{title}</h1>{subject}<p>{}</p></body></html>\n",
-            escape(&advice)
-        )
+        page.html()
     }
 
-    fn words(&self) -> (&'static str, String) {
+    /// Seconds after which trying again may help.
+    #[must_use]
+    pub fn again(&self) -> Option<u8> {
+        match self {
+            Self::Unavailable(_) => Some(2),
+            Self::Preview(refusal) => refusal.again(),
+            _ => None,
+        }
+    }
+
+    fn words(&self) -> (&'static str, &'static str) {
         let advice = match self {
             Self::Gone { .. } => "It has ended, is paused, or never existed. Start or resume it, then load this page again.",
             Self::PortClosed { .. } => "The sandbox is running, but nothing in it listens on this port. Start the server on 0.0.0.0, then load this page again.",
@@ -173,6 +185,7 @@ impl Refusal {
         let title = match self {
             Self::Gone { .. } => "Sandbox not found",
             Self::NotRunning { .. } => "Sandbox not running",
+            Self::Preview(refusal) => refusal.title(),
             Self::PortClosed { .. } => "Port not open",
             Self::Broken { .. } => "No answer",
             Self::Forbidden { .. } => "Not allowed",
@@ -181,7 +194,7 @@ impl Refusal {
             Self::Unavailable(_) => "Starting",
             Self::Invalid(_) | Self::ConnectRefused | Self::HeadersTooLarge => "Request refused",
         };
-        (title, advice.to_owned())
+        (title, advice)
     }
 }
 
@@ -189,21 +202,6 @@ impl SandboxBody<'_> {
     fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()
     }
-}
-
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            other => escaped.push(other),
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]
@@ -239,7 +237,7 @@ mod tests {
         #[test]
         fn a_name_never_becomes_markup(sandbox in "\\PC{0,40}") {
             let page = Refusal::Gone { sandbox }.html();
-            let inner = page.split("Sandbox <code>").nth(1).unwrap().split("</code>").next().unwrap();
+            let inner = page.split("<code>").nth(1).unwrap().split("</code>").next().unwrap();
             prop_assert!(!inner.contains(['<', '>', '"', '\'']));
         }
     }

@@ -23,6 +23,12 @@ pub struct InvalidDomain;
 pub enum Host {
     /// `{port}-{id}.<domain>`.
     Port { sandbox: SandboxId, port: u16 },
+    /// `{port}-{id}-{token}.<domain>`.
+    Exposure {
+        sandbox: SandboxId,
+        port: u16,
+        token: String,
+    },
     /// An IP address, `localhost` or the domain itself.
     Node,
     /// `sandbox.<domain>`: only requests that name a sandbox in a header.
@@ -92,15 +98,13 @@ fn classify(name: &str, domain: &Domain) -> Host {
     match label {
         Some("api") => Host::Api,
         Some("sandbox") => Host::Sandboxes,
-        Some(label) => {
-            parse_label(label).map_or(Host::Other, |(sandbox, port)| Host::Port { sandbox, port })
-        }
+        Some(label) => parse_label(label).unwrap_or(Host::Other),
         None => Host::Other,
     }
 }
 
 /// Reads `{port}-{id}` or `{port}-{id}-{token}`; `label` is lower-case.
-fn parse_label(label: &str) -> Option<(SandboxId, u16)> {
+fn parse_label(label: &str) -> Option<Host> {
     if label.len() > 63 {
         return None;
     }
@@ -112,7 +116,15 @@ fn parse_label(label: &str) -> Option<(SandboxId, u16)> {
     let token_fits = token
         .is_none_or(|token| !token.is_empty() && token.bytes().all(|b| b.is_ascii_alphanumeric()));
     let sandbox = SandboxId::parse(id).ok().filter(|_| token_fits)?;
-    Some((sandbox, parse_port(port)?))
+    let port = parse_port(port)?;
+    Some(match token {
+        Some(token) => Host::Exposure {
+            sandbox,
+            port,
+            token: token.to_owned(),
+        },
+        None => Host::Port { sandbox, port },
+    })
 }
 
 /// Reads a port of a sandbox: 1 to 65535 in plain digits, no sign, no leading zero.
@@ -157,9 +169,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_port_of_every_id_is_found(id in "[a-z2-7]{20}", port in 1u16.., token in "(-[a-z0-9]{1,30})?", listener in "(:[0-9]{1,5})?") {
-            let text = format!("{port}-{id}{token}.box.example.com{listener}");
-            let expected = Host::Port { sandbox: SandboxId::parse(&id).unwrap(), port };
+        fn every_port_of_every_id_is_found(id in "[a-z2-7]{20}", port in 1u16.., token in "([a-z0-9]{1,30})?", listener in "(:[0-9]{1,5})?") {
+            let separator = if token.is_empty() { "" } else { "-" };
+            let text = format!("{port}-{id}{separator}{token}.box.example.com{listener}");
+            let sandbox = SandboxId::parse(&id).unwrap();
+            let expected = if token.is_empty() {
+                Host::Port { sandbox, port }
+            } else {
+                Host::Exposure { sandbox, port, token }
+            };
             prop_assert_eq!(read(&text), Ok(expected.clone()));
             prop_assert_eq!(read(&text.to_ascii_uppercase()), Ok(expected));
         }

@@ -3,7 +3,7 @@
 //! A connection carries one request at a time: request frame, then one reply frame
 //! ([`Reply`]); [`Request::Watch`] alone answers with a stream of [`Event`] frames after its reply.
 //! Who may ask what is decided by the peer's uid (`SO_PEERCRED`): the control plane everything,
-//! the edge only [`Request::OpenSockets`].
+//! the edge only [`Request::OpenSockets`] and [`Request::OpenInnerSockets`].
 
 use crate::{boot::Boot, SandboxId};
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// Version of this protocol; a mismatch is refused at [`Request::Hello`].
 pub const VERSION: u32 = 1;
 
-/// The most sockets one [`Request::OpenSockets`] may ask for.
+/// The most sockets one request may ask for.
 pub const MAX_SOCKETS: u32 = 16;
 
 /// What the launcher can do.
@@ -35,6 +35,13 @@ pub enum Request {
     /// Unconnected, non-blocking TCP sockets made in the sandbox's edge namespace, where the
     /// sandbox is 10.0.0.2. The descriptors ride on the reply [`Value::Sockets`].
     OpenSockets { sandbox: SandboxId, count: u32 },
+    /// The same made in the sandbox's own network, where its loopback is. Only for connecting to
+    /// it: that network is ruled by the sandbox. Replies [`Value::Sockets`].
+    OpenInnerSockets {
+        sandbox: SandboxId,
+        family: Family,
+        count: u32,
+    },
     /// Unpack an uncompressed tar, read from the descriptor that rides on this request until its
     /// end, as layer `layer`. OCI whiteouts (`.wh.*`) become overlay whiteouts. All or nothing.
     /// Importing a layer that exists reads nothing and succeeds. Replies [`Value::Layer`].
@@ -45,6 +52,14 @@ pub enum Request {
     ListLayers {},
     /// After the reply [`Value::Done`], an [`Event`] frame for each thing that happens from now on.
     Watch {},
+}
+
+/// Of which addresses a socket is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Family {
+    Ipv4,
+    Ipv6,
 }
 
 /// A sandbox to make.

@@ -14,7 +14,7 @@ pub const SERVICES: [&str; 7] = [
     "git",
 ];
 /// The query parameter that stands for a key where no header can be sent.
-const TICKET: &str = "ticket";
+pub const TICKET: &str = "ticket";
 /// The longest ticket that is looked at, in bytes.
 const MAX_TICKET: usize = 2048;
 
@@ -71,15 +71,16 @@ impl ServiceCall {
     }
 }
 
-/// Takes the ticket out of a query; gives the rest of the query as it was, and the ticket.
+/// Takes the parameter `name`, which holds a ticket, out of a query; gives the rest of the query
+/// as it was, and the ticket.
 ///
 /// # Errors
 /// [`BadTicket`].
-pub fn take_ticket(query: &str) -> Result<(String, Option<String>), BadTicket> {
+pub fn take_ticket(query: &str, name: &str) -> Result<(String, Option<String>), BadTicket> {
     let (mut kept, mut ticket) = (Vec::new(), None);
     for pair in query.split('&') {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        if percent_decoded(name) != TICKET.as_bytes() {
+        let (given, value) = pair.split_once('=').unwrap_or((pair, ""));
+        if percent_decoded(given) != name.as_bytes() {
             kept.push(pair);
         } else if value.len() > MAX_TICKET || ticket.replace(value.to_owned()).is_some() {
             return Err(BadTicket);
@@ -185,15 +186,18 @@ mod tests {
     fn a_ticket_is_taken_out_in_any_spelling() {
         let taken = |query: &str, rest: &str, ticket: Option<&str>| {
             let expected = (rest.to_owned(), ticket.map(str::to_owned));
-            assert_eq!(take_ticket(query), Ok(expected), "{query}");
+            assert_eq!(take_ticket(query, TICKET), Ok(expected), "{query}");
         };
         taken("", "", None);
         taken("a=%20b&&tickets=1", "a=%20b&&tickets=1", None);
         taken("ticket=x", "", Some("x"));
         taken("a=1&%74icket=x&b", "a=1&b", Some("x"));
         taken("ticket", "", Some(""));
-        assert_eq!(take_ticket("ticket=x&ticket=x"), Err(BadTicket));
-        assert_eq!(take_ticket(&format!("ticket={:2049}", "")), Err(BadTicket));
+        assert_eq!(take_ticket("ticket=x&ticket=x", TICKET), Err(BadTicket));
+        assert_eq!(
+            take_ticket(&format!("ticket={:2049}", ""), TICKET),
+            Err(BadTicket)
+        );
     }
 
     proptest! {
@@ -208,8 +212,8 @@ mod tests {
 
         #[test]
         fn no_ticket_is_left(query in "(ticket|%74icket|a|=|&|%|7){0,12}") {
-            if let Ok((rest, _)) = take_ticket(&query) {
-                prop_assert_eq!(take_ticket(&rest), Ok((rest.clone(), None)));
+            if let Ok((rest, _)) = take_ticket(&query, TICKET) {
+                prop_assert_eq!(take_ticket(&rest, TICKET), Ok((rest.clone(), None)));
             }
         }
     }

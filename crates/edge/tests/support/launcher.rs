@@ -1,6 +1,6 @@
 //! A launcher that only hands out sockets, of the namespace it runs in.
 
-use rustix::net::{sendmsg, SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
+use rustix::net::{sendmsg, AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use std::collections::HashSet;
 use std::io::IoSlice;
 use std::mem::MaybeUninit;
@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::{JoinHandle, JoinSet};
 use wardian_wire::frame::{self, Decoder};
-use wardian_wire::launcher::{Failure, FailureCode, Reply, Request, Value};
+use wardian_wire::launcher::{Failure, FailureCode, Family, Reply, Request, Value};
 
 pub struct LauncherDouble {
     path: PathBuf,
@@ -72,12 +72,21 @@ async fn serve(
         }
         decoder.feed(&bytes[..count]);
         while let Some(body) = decoder.next_body().unwrap() {
-            let Request::OpenSockets { sandbox, count } = frame::decode(&body).unwrap() else {
-                panic!("the edge may ask for sockets only");
+            let (sandbox, family, count) = match frame::decode(&body).unwrap() {
+                Request::OpenSockets { sandbox, count } => (sandbox, AddressFamily::INET, count),
+                Request::OpenInnerSockets {
+                    sandbox,
+                    family: Family::Ipv4,
+                    count,
+                } => (sandbox, AddressFamily::INET, count),
+                Request::OpenInnerSockets { sandbox, count, .. } => {
+                    (sandbox, AddressFamily::INET6, count)
+                }
+                _ => panic!("the edge may ask for sockets only"),
             };
             asked.fetch_add(1, Ordering::SeqCst);
             if known.lock().unwrap().contains(sandbox.as_str()) {
-                hand_out(&stream, count).await;
+                hand_out(&stream, family, count).await;
             } else {
                 let failure = Failure {
                     code: FailureCode::NotFound,
@@ -90,8 +99,8 @@ async fn serve(
     }
 }
 
-async fn hand_out(stream: &UnixStream, count: u32) {
-    let sockets: Vec<OwnedFd> = (0..count).map(|_| unconnected()).collect();
+async fn hand_out(stream: &UnixStream, family: AddressFamily, count: u32) {
+    let sockets: Vec<OwnedFd> = (0..count).map(|_| unconnected(family)).collect();
     let borrowed: Vec<_> = sockets.iter().map(AsFd::as_fd).collect();
     let bytes = frame::encode(&Reply::Ok(Value::Sockets { count })).unwrap();
     let sent = stream.async_io(Interest::WRITABLE, || {
@@ -104,8 +113,8 @@ async fn hand_out(stream: &UnixStream, count: u32) {
     assert_eq!(sent.await.unwrap(), bytes.len());
 }
 
-fn unconnected() -> OwnedFd {
+fn unconnected(family: AddressFamily) -> OwnedFd {
     let flags = rustix::net::SocketFlags::NONBLOCK | rustix::net::SocketFlags::CLOEXEC;
     let kind = rustix::net::SocketType::STREAM;
-    rustix::net::socket_with(rustix::net::AddressFamily::INET, kind, flags, None).unwrap()
+    rustix::net::socket_with(family, kind, flags, None).unwrap()
 }

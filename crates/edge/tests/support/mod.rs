@@ -215,6 +215,7 @@ pub fn route(sandbox: &str, state: RouteState, token: Option<&str>) -> Route {
         sandbox: id(sandbox),
         state,
         traffic_token: token.map(str::to_owned),
+        exposures: Vec::new(),
     }
 }
 

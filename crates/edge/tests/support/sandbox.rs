@@ -36,7 +36,12 @@ impl Drop for Server {
 
 /// Listens on `port` of the sandbox.
 pub async fn on_port(port: u16) -> Server {
-    let listener = TcpListener::bind(("10.0.0.2", port)).await.unwrap();
+    on_address("10.0.0.2", port).await
+}
+
+/// Listens on `port` of one address.
+pub async fn on_address(address: &str, port: u16) -> Server {
+    let listener = TcpListener::bind((address, port)).await.unwrap();
     let (taken, ended) = <(Arc<AtomicUsize>, Arc<AtomicUsize>)>::default();
     let counters = (Arc::clone(&taken), Arc::clone(&ended));
     let task = tokio::spawn(async move {
@@ -145,6 +150,8 @@ async fn speak<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
 
 async fn answer(mut request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
     let response = match request.uri().path() {
+        "/internal/visit" | "/internal/address" => known(&request),
+        "/cookies" => cookies(),
         "/internal/authorise" => authorise(&request),
         "/echo" | "/v1/files/echo" => Response::new(request.into_body().boxed()),
         "/head" | "/v1/run" => text(describe(&request)),
@@ -175,6 +182,32 @@ fn authorise(request: &Request<Incoming>) -> Response<Body> {
     }
     let mut response = text(describe(request));
     *response.status_mut() = StatusCode::UNAUTHORIZED;
+    response
+}
+
+/// Whether the key `e2b_555…` was shown, or the address is that of the sandbox that ended.
+fn known(request: &Request<Incoming>) -> Response<Body> {
+    let shown = |name: &str| {
+        request
+            .headers()
+            .get(name)
+            .map(|value| value.to_str().unwrap())
+    };
+    let right = format!("e2b_{}", "5".repeat(40));
+    let mut response = text("no such thing".into());
+    *response.status_mut() = match (shown("x-api-key"), shown("wardian-token")) {
+        (Some(key), _) if key == right => StatusCode::NO_CONTENT,
+        (_, Some("formertoken")) => StatusCode::NO_CONTENT,
+        (None, Some(_)) => StatusCode::NOT_FOUND,
+        _ => StatusCode::UNAUTHORIZED,
+    };
+    response
+}
+
+fn cookies() -> Response<Body> {
+    let mut response = text(String::new());
+    let cookie = "a=b; Domain=box.test; Path=/".parse().unwrap();
+    response.headers_mut().insert(header::SET_COOKIE, cookie);
     response
 }
 

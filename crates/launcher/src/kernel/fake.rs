@@ -8,6 +8,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
+use wardian_wire::launcher::Family;
 
 /// What there is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -288,6 +289,17 @@ impl Kernel for Fake {
             .processes
             .contains(&pid)
             .then(|| self.process(pid)))
+    }
+    fn sockets_beside(
+        &self,
+        process: &Process,
+        family: Family,
+        count: u32,
+    ) -> Result<Vec<OwnedFd>> {
+        let object = format!("{family:?} {}", process.pid);
+        self.make("sockets beside", object, |_| {
+            (0..count).map(|_| null()).collect()
+        })
     }
     fn kill(&self, process: &Process) -> Result<()> {
         self.unmake("kill", process.pid.to_string(), |s| {

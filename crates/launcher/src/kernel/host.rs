@@ -1,6 +1,6 @@
 //! The real kernel.
 
-use super::{btrfs, overlay, tree, Death, Kernel, KernelError, Process, Result};
+use super::{btrfs, overlay, sockets, tree, Death, Kernel, KernelError, Process, Result};
 use crate::parked::{Job, Order, Parked};
 use rustix::fs::{Mode, CWD};
 use rustix::io::Errno;
@@ -13,6 +13,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use wardian_wire::launcher::Family;
 
 /// No file the launcher reads is longer: records hold 64 layer ids at most.
 const LONGEST_FILE: u64 = 256 * 1024;
@@ -205,6 +206,17 @@ impl Kernel for Host {
                 e,
             )),
         }
+    }
+
+    fn sockets_beside(
+        &self,
+        process: &Process,
+        family: Family,
+        count: u32,
+    ) -> Result<Vec<OwnedFd>> {
+        let object = format!("process {}", process.pid);
+        // By its descriptor: a pid could have become another's meanwhile.
+        sockets::make(&process.descriptor, family, count, &object)
     }
 
     fn wait(&self, process: &Process, patience: Duration) -> Result<Option<Death>> {

@@ -10,6 +10,7 @@ pub(crate) mod netlink;
 pub(crate) mod overlay;
 mod park;
 pub(crate) mod raw;
+pub(crate) mod sockets;
 pub(crate) mod tree;
 
 use crate::parked::{Job, Order, Parked};
@@ -17,6 +18,7 @@ use rustix::io::Errno;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use wardian_wire::launcher::Family;
 
 /// A call that failed.
 #[derive(Debug, thiserror::Error)]
@@ -133,6 +135,9 @@ pub(crate) trait Kernel: std::fmt::Debug + Send + Sync + 'static {
     /// Waits for its end and reaps it; `None` if it is still there after `patience`. May be
     /// repeated, but only the first to see it is told how it ended.
     fn wait(&self, process: &Process, patience: Duration) -> Result<Option<Death>>;
+    /// Unconnected TCP sockets made in the network namespace of a process.
+    fn sockets_beside(&self, process: &Process, family: Family, count: u32)
+        -> Result<Vec<OwnedFd>>;
     /// Waits a moment between two attempts.
     fn pause(&self, time: Duration);
 }

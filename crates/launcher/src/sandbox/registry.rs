@@ -15,7 +15,7 @@ use std::sync::mpsc::{channel, sync_channel, Receiver, Sender, SyncSender, TrySe
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use wardian_wire::launcher::{
-    EndReason, Event, Failure, FailureCode, LayerId, SandboxState, SandboxStatus, Usage,
+    EndReason, Event, Failure, FailureCode, Family, LayerId, SandboxState, SandboxStatus, Usage,
 };
 use wardian_wire::SandboxId;
 
@@ -323,6 +323,23 @@ impl Registry {
         self.parts
             .wires
             .sockets(id, count)
+            .map_err(|e| from_kernel(&e))
+    }
+
+    /// Unconnected sockets made in the network of a running sandbox itself.
+    ///
+    /// # Errors
+    /// `not_found`, or `kernel`.
+    pub(crate) fn sockets_inside(
+        &self,
+        id: &SandboxId,
+        family: Family,
+        count: u32,
+    ) -> Result<Vec<OwnedFd>, Failure> {
+        let (_, process) = self.running(id)?;
+        self.parts
+            .kernel
+            .sockets_beside(&process, family, count)
             .map_err(|e| from_kernel(&e))
     }
 

@@ -12,7 +12,9 @@ use crate::slots::Slots;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use wardian_wire::boot::Boot;
-use wardian_wire::launcher::{Create, EndReason, FailureCode, LayerId, Limits, SandboxState};
+use wardian_wire::launcher::{
+    Create, EndReason, FailureCode, Family, LayerId, Limits, SandboxState,
+};
 use wardian_wire::node::PoolKind;
 use wardian_wire::SandboxId;
 
@@ -183,4 +185,21 @@ fn after_a_reboot_a_disk_is_kept_until_killed() {
         second.kill(&request().sandbox).unwrap();
         assert_eq!(fake.world(), before);
     }
+}
+
+#[test]
+fn sockets_inside_are_asked_for_beside_its_agent_and_only_while_it_runs() {
+    let fake = fake();
+    let registry = registry(&fake, PoolKind::Plain, "boot");
+    let sandbox = request().sandbox;
+    let open = || registry.sockets_inside(&sandbox, Family::Ipv6, 2);
+    assert_eq!(open().unwrap_err().code, FailureCode::NotFound);
+    let pid = registry.create(&request()).unwrap();
+    fake.take_calls();
+    assert_eq!(open().unwrap().len(), 2);
+    assert_eq!(fake.take_calls(), [format!("sockets beside Ipv6 {pid}")]);
+    fake.fail_at(Some(0));
+    assert_eq!(open().unwrap_err().code, FailureCode::Kernel);
+    registry.kill(&sandbox).unwrap();
+    assert_eq!(open().unwrap_err().code, FailureCode::NotFound);
 }

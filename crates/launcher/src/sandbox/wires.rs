@@ -1,12 +1,12 @@
 //! Edge namespaces by name: `wires/<sandbox>`, so that they outlive the launcher.
 
-use crate::kernel::{Kernel, KernelError, Result};
+use crate::kernel::{sockets, Kernel, KernelError, Result};
 use rustix::io::Errno;
-use rustix::net::{socket_with, AddressFamily, SocketFlags, SocketType};
 use std::fs::File;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
+use wardian_wire::launcher::Family;
 use wardian_wire::SandboxId;
 
 /// The directory of wires.
@@ -60,26 +60,10 @@ impl Wires {
     /// Those of the calls.
     pub(crate) fn sockets(&self, sandbox: &SandboxId, count: u32) -> Result<Vec<OwnedFd>> {
         let path = self.path(sandbox);
-        let failed = |call, errno| KernelError::new(call, path.display().to_string(), errno);
-        let namespace = File::open(&path)
-            .map_err(|e| failed("open", Errno::from_io_error(&e).unwrap_or(Errno::IO)))?;
-        let work = || {
-            crate::kernel::raw::enter_network(&namespace).map_err(|e| failed("setns to", e))?;
-            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-            (0..count)
-                .map(|_| socket_with(AddressFamily::INET, SocketType::STREAM, flags, None))
-                .collect::<std::result::Result<Vec<_>, _>>()
-                .map_err(|e| failed("socket in", e))
-        };
-        // A thread of its own: it ends in that namespace, and no other request may start there.
-        std::thread::scope(|scope| {
-            let builder = std::thread::Builder::new().stack_size(64 * 1024);
-            let thread = builder
-                .spawn_scoped(scope, work)
-                .map_err(|_| failed("start thread for", Errno::AGAIN))?;
-            thread
-                .join()
-                .unwrap_or_else(|_| Err(failed("socket in", Errno::IO)))
-        })
+        let namespace = File::open(&path).map_err(|e| {
+            let errno = Errno::from_io_error(&e).unwrap_or(Errno::IO);
+            KernelError::new("open", path.display().to_string(), errno)
+        })?;
+        sockets::make(namespace, Family::Ipv4, count, &path.display().to_string())
     }
 }

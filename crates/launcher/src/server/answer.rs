@@ -37,10 +37,17 @@ pub(super) fn answer(
         Request::Freeze { sandbox } => registry.freeze(&sandbox).map(|()| Value::Done {})?,
         Request::Thaw { sandbox } => registry.thaw(&sandbox).map(|()| Value::Done {})?,
         Request::OpenSockets { sandbox, count } => {
-            if count == 0 || count > MAX_SOCKETS {
-                return Err(invalid(format!("count is {count}, not 1 to {MAX_SOCKETS}")));
-            }
+            let count = checked(count)?;
             return registry.sockets(&sandbox, count).map(Answer::Sockets);
+        }
+        Request::OpenInnerSockets {
+            sandbox,
+            family,
+            count,
+        } => {
+            let count = checked(count)?;
+            let sockets = registry.sockets_inside(&sandbox, family, count);
+            return sockets.map(Answer::Sockets);
         }
         Request::ImportLayer { layer } => {
             let source = fd.ok_or_else(|| invalid("no descriptor came"))?;
@@ -63,6 +70,13 @@ pub(super) fn answer(
         Request::Watch {} => return Ok(Answer::Events(registry.watch())),
     };
     Ok(Answer::Value(value))
+}
+
+fn checked(count: u32) -> Result<u32, Failure> {
+    match count {
+        1..=MAX_SOCKETS => Ok(count),
+        _ => Err(invalid(format!("count is {count}, not 1 to {MAX_SOCKETS}"))),
+    }
 }
 
 fn hello(registry: &Registry, version: u32) -> Result<Value, Failure> {

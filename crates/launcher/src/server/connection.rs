@@ -192,7 +192,10 @@ impl Connection {
 
 fn allowed(request: Request, rights: Rights) -> Result<Request, Failure> {
     match (rights, &request) {
-        (Rights::Everything, _) | (Rights::OnlySockets, Request::OpenSockets { .. }) => Ok(request),
+        (Rights::Everything, _)
+        | (Rights::OnlySockets, Request::OpenSockets { .. } | Request::OpenInnerSockets { .. }) => {
+            Ok(request)
+        }
         (Rights::OnlySockets, _) => Err(failure(
             FailureCode::Denied,
             "the edge may only ask for sockets",

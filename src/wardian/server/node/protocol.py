@@ -122,6 +122,14 @@ class OpenSockets(_Request, frozen=True, tag="open_sockets"):
     count: U32
 
 
+class OpenInnerSockets(_Request, frozen=True, tag="open_inner_sockets"):
+    """Sockets in the sandbox's own network, where its loopback is."""
+
+    sandbox: SandboxId
+    family: Literal["ipv4", "ipv6"]
+    count: U32
+
+
 class ImportLayer(_Request, frozen=True, tag="import_layer"):
     layer: LayerId
 
@@ -147,6 +155,7 @@ Request = (
     | Freeze
     | Thaw
     | OpenSockets
+    | OpenInnerSockets
     | ImportLayer
     | RemoveLayer
     | ListLayers
