@@ -27,6 +27,7 @@ WORDS = {
     "AsyncFileArchives": "FileArchives",
     "AsyncFileContent": "FileContent",
     "AsyncFileTree": "FileTree",
+    "AsyncExposure": "Exposure",
     "AsyncFiles": "Files",
     "AsyncGit": "Git",
     "AsyncMessages": "Messages",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .sdk._async.background import AsyncBackgroundProcess
     from .sdk._async.files import AsyncFiles
     from .sdk._async.git import AsyncGit
+    from .sdk._async.previews import AsyncExposure
     from .sdk._async.processes import AsyncProcess
     from .sdk._async.sandbox import AsyncSandbox
     from .sdk._async.terminals import AsyncTerminal
@@ -83,12 +84,14 @@ if TYPE_CHECKING:
     from .sdk._files import ReplaceResult, SearchMatch, SearchResult, TransferReport
     from .sdk._git import GitBranch, GitCommit, GitFile, GitHead, GitProgress, GitStatus
     from .sdk._models import ApiKey, FileInfo, FileType, Limits, SandboxInfo, Template, Usage
-    from .sdk._previews import Ticket
+    from .sdk._preview_errors import ExposureNotFound, SandboxEnded, SandboxPaused, TokenTaken
+    from .sdk._previews import ExposureInfo, SignedUrl, Ticket
     from .sdk._process import Chunk, CommandResult, ProcessInfo
     from .sdk._sync.api import Client
     from .sdk._sync.background import BackgroundProcess
     from .sdk._sync.files import Files
     from .sdk._sync.git import Git
+    from .sdk._sync.previews import Exposure
     from .sdk._sync.processes import Process
     from .sdk._sync.sandbox import Sandbox
     from .sdk._sync.terminals import Terminal
@@ -101,6 +104,7 @@ __all__ = [
     "ApiKey",
     "AsyncBackgroundProcess",
     "AsyncClient",
+    "AsyncExposure",
     "AsyncFiles",
     "AsyncGit",
     "AsyncProcess",
@@ -122,6 +126,9 @@ __all__ = [
     "Conflict",
     "ConnectionFailed",
     "DiskFull",
+    "Exposure",
+    "ExposureInfo",
+    "ExposureNotFound",
     "FileError",
     "FileExists",
     "FileInfo",
@@ -174,12 +181,15 @@ __all__ = [
     "ReplacementCountMismatch",
     "RequestTimeout",
     "Sandbox",
+    "SandboxEnded",
     "SandboxError",
     "SandboxGone",
     "SandboxInfo",
     "SandboxNotFound",
+    "SandboxPaused",
     "SearchMatch",
     "SearchResult",
+    "SignedUrl",
     "Template",
     "TemplateInUse",
     "TemplateNotFound",
@@ -188,6 +198,7 @@ __all__ = [
     "TerminalInfo",
     "TerminalNotFound",
     "Ticket",
+    "TokenTaken",
     "TooLarge",
     "TransferReport",
     "Unavailable",
@@ -204,6 +215,7 @@ _HOMES = {
     "_async.api": ("AsyncClient",),
     "_async.background": ("AsyncBackgroundProcess",),
     "_async.files": ("AsyncFiles",),
+    "_async.previews": ("AsyncExposure",),
     "_async.processes": ("AsyncProcess",),
     "_async.sandbox": ("AsyncSandbox",),
     "_async.git": ("AsyncGit",),
@@ -216,13 +228,15 @@ _HOMES = {
     "_watching": ("Change", "Changes"),
     "_sync.background": ("BackgroundProcess",),
     "_sync.files": ("Files",),
+    "_sync.previews": ("Exposure",),
     "_sync.processes": ("Process",),
     "_sync.sandbox": ("Sandbox",),
     "_files": ("ReplaceResult", "SearchMatch", "SearchResult", "TransferReport"),
     "_sync.terminals": ("Terminal",),
     "_background": ("BackgroundInfo", "LogMatch", "LogRecord", "ProcessLog"),
     "_models": ("ApiKey", "FileInfo", "FileType", "Limits", "SandboxInfo", "Template", "Usage"),
-    "_previews": ("Ticket",),
+    "_preview_errors": ("ExposureNotFound", "SandboxEnded", "SandboxPaused", "TokenTaken"),
+    "_previews": ("ExposureInfo", "SignedUrl", "Ticket"),
     "_process": ("Chunk", "CommandResult", "ProcessInfo"),
     "_terminal": ("TerminalInfo",),
 }

@@ -6,7 +6,7 @@
 use serde::{de::DeserializeOwned, Serialize};
 
 /// The longest body a peer may send, in bytes. A longer one ends the connection.
-pub const MAX_BODY: usize = 4 * 1024 * 1024;
+pub const MAX_BODY: usize = 16 * 1024 * 1024;
 
 /// The size of the length prefix, in bytes.
 pub const HEADER: usize = 4;

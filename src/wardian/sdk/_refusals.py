@@ -56,6 +56,7 @@ from ._errors import (
     WardianError,
     WatchLimit,
 )
+from ._preview_errors import ExposureNotFound, SandboxEnded, SandboxPaused, TokenTaken
 
 _API_BY_CODE: dict[str, type[ApiError]] = {
     "sandbox_not_found": SandboxNotFound,
@@ -65,6 +66,11 @@ _API_BY_CODE: dict[str, type[ApiError]] = {
     "template_in_use": TemplateInUse,
     "terminal_not_found": TerminalNotFound,
     "terminal_exists": TerminalExists,
+    "exposure_not_found": ExposureNotFound,
+    "token_taken": TokenTaken,
+    "sandbox_ended": SandboxEnded,
+    "sandbox_not_running": SandboxEnded,
+    "sandbox_paused": SandboxPaused,
     "no_capacity": NoCapacity,
     "no_space": NoSpace,
 }

@@ -12,14 +12,17 @@ Each error has a stable ``code`` and an HTTP ``status``; dialects translate them
     ├── NotFound                     not_found              404
     │   ├── SandboxNotFound          sandbox_not_found
     │   ├── TemplateNotFound         template_not_found
-    │   └── KeyNotFound              key_not_found
+    │   ├── KeyNotFound              key_not_found
+    │   └── ExposureNotFound         exposure_not_found
     ├── MethodNotAllowed             method_not_allowed     405
     ├── Conflict                     conflict               409
     │   ├── NameTaken                name_taken
     │   ├── TemplateInUse            template_in_use
     │   ├── SandboxEnded             sandbox_ended
     │   ├── SandboxPaused            sandbox_paused
-    │   └── IdempotencyMismatch      idempotency_mismatch
+    │   ├── IdempotencyMismatch      idempotency_mismatch
+    │   ├── TokenTaken               token_taken
+    │   └── TooManyExposures         too_many_exposures
     ├── TooLarge                     too_large              413
     ├── Unsupported                  unsupported            422
     │   └── ClassUnsupported         class_unsupported
@@ -119,6 +122,18 @@ class KeyNotFound(NotFound):
         super().__init__(f"no key {key_id!r}", "list them with GET /v1/keys")
 
 
+class ExposureNotFound(NotFound):
+    """The port is not exposed."""
+
+    code = "exposure_not_found"
+
+    def __init__(self, sandbox: str, port: int) -> None:
+        super().__init__(
+            f"port {port} of sandbox {sandbox!r} is not exposed",
+            "list what is with GET /v1/sandboxes/{sandbox}/exposures",
+        )
+
+
 class MethodNotAllowed(WardianError):
     """The path exists, the method on it does not."""
 
@@ -177,6 +192,24 @@ class IdempotencyMismatch(Conflict):
         super().__init__(
             "this Idempotency-Key was used with another request body", "choose a new key"
         )
+
+
+class TokenTaken(Conflict):
+    """Another port of the sandbox is exposed under the token."""
+
+    code = "token_taken"
+
+    def __init__(self, port: int) -> None:
+        super().__init__(f"port {port} is exposed under this token", "choose another, or auto")
+
+
+class TooManyExposures(Conflict):
+    """A sandbox has as many exposures as it may."""
+
+    code = "too_many_exposures"
+
+    def __init__(self, sandbox: str, most: int) -> None:
+        super().__init__(f"sandbox {sandbox!r} has {most} exposed ports", "take one back first")
 
 
 class TooLarge(WardianError):

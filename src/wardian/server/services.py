@@ -7,9 +7,12 @@ import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 
 from wardian.server import configuration as node_configuration
 from wardian.server.configuration import Configuration, ConfigurationError
+from wardian.server.exposures.exposures import Exposures
 from wardian.server.keys.keyring import Keyring
 from wardian.server.keys.tickets import TicketOffice
 from wardian.server.node.edge_link import EdgeLink
@@ -19,7 +22,9 @@ from wardian.server.sandboxes.creation import Creation
 from wardian.server.sandboxes.expiry import Expiry
 from wardian.server.sandboxes.lifecycle import Lifecycle
 from wardian.server.sandboxes.reconciler import Reconciler
+from wardian.server.sandboxes.routes import Routes
 from wardian.server.store.database import Database, SqliteDatabase
+from wardian.server.store.exposures import ExposureStore
 from wardian.server.store.keys import KeyStore
 from wardian.server.store.sandboxes import SandboxStore
 from wardian.server.store.sealing import Sealer
@@ -38,6 +43,7 @@ class Services:
     templates: TemplateCatalog
     creation: Creation
     lifecycle: Lifecycle
+    exposures: Exposures
     reconciler: Reconciler
     launcher: LauncherClient
     edge: EdgeLink
@@ -76,16 +82,20 @@ async def open_services(configuration: Configuration) -> AsyncGenerator[Services
         catalog = TemplateCatalog(TemplateStore(database), launcher, configuration.spool)
         # root may connect too: for whoever debugs with a client of their own.
         edge = EdgeLink({configuration.edge_uid, 0})
-        expiry, changes = Expiry(), Changes()
-        lifecycle = Lifecycle(sandboxes, launcher, edge, expiry, changes)
+        expiry, changes, routes = Expiry(), Changes(), Routes()
+        exposure_store = ExposureStore(database, sealer)
+        for sandbox, exposed in groupby(await exposure_store.of_live(), attrgetter("sandbox")):
+            routes.set_exposures(sandbox, exposed)
+        lifecycle = Lifecycle(sandboxes, launcher, edge, expiry, changes, routes)
         await lifecycle.restore()
         yield Services(
             configuration=configuration,
             keyring=keyring,
             tickets=TicketOffice(sealer.derive("tickets"), keyring),
             templates=catalog,
-            creation=Creation(sandboxes, catalog, launcher, edge, expiry, changes),
+            creation=Creation(sandboxes, catalog, launcher, edge, expiry, changes, routes),
             lifecycle=lifecycle,
+            exposures=Exposures(exposure_store, sandboxes, routes, edge, changes),
             reconciler=Reconciler(sandboxes, launcher, lifecycle, changes),
             launcher=launcher,
             edge=edge,

@@ -40,7 +40,7 @@ async def test_create_makes_what_was_asked_for(node: Node) -> None:
     assert asked.boot.env == {"LANG": "C.UTF-8", "A": "b"}
     assert asked.boot.hostname == "mine"
     assert (asked.boot.default_user, asked.boot.default_workdir) == ("root", "/workspace")
-    route = protocol.Route(made["id"], "running", made["traffic_token"])
+    route = protocol.Route(made["id"], "running", made["traffic_token"], [])
     assert node.edge.routes == {made["id"]: route}
     for reference in (made["id"], "mine"):
         assert (await node.client.get(f"/v1/sandboxes/{reference}")).json() == made

@@ -23,7 +23,7 @@ from .._models import (
     TemplateList,
     Usage,
 )
-from .._previews import Ticket
+from .._previews import ExposureInfo, ExposureList, SignedUrl, Ticket
 from .._refusals import from_api
 from .transport import AsyncResponse, AsyncTransport, Request
 
@@ -155,6 +155,43 @@ class AsyncClient:
         return await self._call(
             "POST", f"{_path('sandboxes', sandbox)}/tickets", Ticket, json=message
         )
+
+    async def create_exposure(
+        self,
+        sandbox: str,
+        port: int,
+        *,
+        name: str | None = None,
+        token: str = "auto",
+        visibility: str = "private",
+        host_header: str = "preserve",
+    ) -> ExposureInfo:
+        """POST /v1/sandboxes/{id or name}/exposures."""
+        message = {
+            "port": port,
+            "name": name,
+            "token": token,
+            "visibility": visibility,
+            "host_header": host_header,
+        }
+        where = f"{_path('sandboxes', sandbox)}/exposures"
+        return await self._call("POST", where, ExposureInfo, json=message, safe=True)
+
+    async def list_exposures(self, sandbox: str) -> Sequence[ExposureInfo]:
+        """GET /v1/sandboxes/{id or name}/exposures."""
+        where = f"{_path('sandboxes', sandbox)}/exposures"
+        return (await self._call("GET", where, ExposureList)).exposures
+
+    async def delete_exposure(self, sandbox: str, port: int) -> None:
+        """DELETE /v1/sandboxes/{id or name}/exposures/{port}."""
+        where = f"{_path('sandboxes', sandbox)}/exposures/{int(port)}"
+        await self._send("DELETE", where, safe=True)
+
+    async def sign_exposure(self, sandbox: str, port: int, expires_in: float = 3600) -> SignedUrl:
+        """POST /v1/sandboxes/{id or name}/exposures/{port}/tickets."""
+        where = f"{_path('sandboxes', sandbox)}/exposures/{int(port)}/tickets"
+        message = {"expires_in": _seconds(expires_in)}
+        return await self._call("POST", where, SignedUrl, json=message, safe=True)
 
     async def list_templates(self) -> Sequence[Template]:
         """GET /v1/templates."""

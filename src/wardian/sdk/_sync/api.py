@@ -24,7 +24,7 @@ from .._models import (
     TemplateList,
     Usage,
 )
-from .._previews import Ticket
+from .._previews import ExposureInfo, ExposureList, SignedUrl, Ticket
 from .._refusals import from_api
 from .transport import Request, Response, Transport
 
@@ -153,6 +153,43 @@ class Client:
         """POST /v1/sandboxes/{id or name}/tickets."""
         message = {"service": service, "path": path, "expires_in": _seconds(expires_in)}
         return self._call("POST", f"{_path('sandboxes', sandbox)}/tickets", Ticket, json=message)
+
+    def create_exposure(
+        self,
+        sandbox: str,
+        port: int,
+        *,
+        name: str | None = None,
+        token: str = "auto",
+        visibility: str = "private",
+        host_header: str = "preserve",
+    ) -> ExposureInfo:
+        """POST /v1/sandboxes/{id or name}/exposures."""
+        message = {
+            "port": port,
+            "name": name,
+            "token": token,
+            "visibility": visibility,
+            "host_header": host_header,
+        }
+        where = f"{_path('sandboxes', sandbox)}/exposures"
+        return self._call("POST", where, ExposureInfo, json=message, safe=True)
+
+    def list_exposures(self, sandbox: str) -> Sequence[ExposureInfo]:
+        """GET /v1/sandboxes/{id or name}/exposures."""
+        where = f"{_path('sandboxes', sandbox)}/exposures"
+        return (self._call("GET", where, ExposureList)).exposures
+
+    def delete_exposure(self, sandbox: str, port: int) -> None:
+        """DELETE /v1/sandboxes/{id or name}/exposures/{port}."""
+        where = f"{_path('sandboxes', sandbox)}/exposures/{int(port)}"
+        self._send("DELETE", where, safe=True)
+
+    def sign_exposure(self, sandbox: str, port: int, expires_in: float = 3600) -> SignedUrl:
+        """POST /v1/sandboxes/{id or name}/exposures/{port}/tickets."""
+        where = f"{_path('sandboxes', sandbox)}/exposures/{int(port)}/tickets"
+        message = {"expires_in": _seconds(expires_in)}
+        return self._call("POST", where, SignedUrl, json=message, safe=True)
 
     def list_templates(self) -> Sequence[Template]:
         """GET /v1/templates."""

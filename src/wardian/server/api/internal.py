@@ -1,4 +1,5 @@
-"""What only the edge may ask: whether a request may go to a sandbox.
+"""What only the edge may ask: whether a request may go to a sandbox, whether a key may visit
+its private exposures, and whether an address was one of a sandbox that has ended.
 
 The edge refuses ``/internal/`` from outside; it asks over the control plane's Unix socket, and
 says in header lines who wants what (``crates/edge/src/authorise.rs``).
@@ -64,7 +65,23 @@ def routes(services: Services) -> list[BaseRoute]:
         _refuse_unless_running(record)
         return json(Grant(record.id, record.secrets.agent_token))
 
-    return [Route("/internal/authorise", answer, methods=["GET"])]
+    async def visit(request: Request) -> Response:
+        key = await authorise(request, services.keyring, _WRITE)
+        await services.lifecycle.get(key.tenant, request.headers.get("wardian-sandbox", ""))
+        return Response(status_code=204)
+
+    async def address(request: Request) -> Response:
+        said = request.headers
+        sandbox, port = said.get("wardian-sandbox", ""), said.get("wardian-port", "")
+        token = said.get("wardian-token", "")
+        known = port.isdigit() and await services.exposures.existed(sandbox, int(port), token)
+        return Response(status_code=204 if known else 404)
+
+    return [
+        Route("/internal/authorise", answer, methods=["GET"]),
+        Route("/internal/visit", visit, methods=["GET"]),
+        Route("/internal/address", address, methods=["GET"]),
+    ]
 
 
 def _read(request: Request) -> Question:

@@ -7,6 +7,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from wardian.server.api import models, openapi
+from wardian.server.api.exposure_calls import OPERATIONS as EXPOSURE_OPERATIONS
 from wardian.server.api.node_calls import OPERATIONS as NODE_OPERATIONS
 from wardian.server.api.operations import Operation, route
 from wardian.server.api.sandbox_calls import OPERATIONS as SANDBOX_OPERATIONS
@@ -18,6 +19,7 @@ from wardian.server.services import Services
 OPERATIONS: tuple[Operation, ...] = (
     *SANDBOX_OPERATIONS,
     *TICKET_OPERATIONS,
+    *EXPOSURE_OPERATIONS,
     *NODE_OPERATIONS,
     *TEMPLATE_OPERATIONS,
 )

@@ -6,11 +6,11 @@ from typing import Annotated, Literal
 from urllib.parse import quote
 
 from msgspec import Meta, Struct
-from starlette.requests import Request
 from starlette.responses import Response
 
 from wardian.server.api import views
 from wardian.server.api.operations import Call, Operation, json
+from wardian.server.api.public_address import host, scheme
 from wardian.server.errors import SandboxEnded
 from wardian.server.keys.tickets import Ticket
 from wardian.server.sandboxes.records import now_ms
@@ -52,13 +52,6 @@ class TicketView(Struct, frozen=True):
     expires_at: str
 
 
-def public_address(request: Request) -> str:
-    """Scheme and host by which the caller reached this node, as the edge saw them."""
-    scheme = request.headers.get("x-forwarded-proto", request.url.scheme)
-    host = request.headers.get("x-forwarded-host") or request.headers.get("host", "localhost")
-    return f"{scheme}://{host}"
-
-
 async def create(call: Call) -> Response:
     """Makes a ticket."""
     body: CreateTicket = call.body
@@ -70,7 +63,8 @@ async def create(call: Call) -> Response:
         Ticket(record.tenant, call.key.id, record.id, body.service, body.path, expires_at)
     )
     path = f"/{body.path}" if body.path else ""
-    address = f"{public_address(call.request)}/v1/sandboxes/{record.id}/{body.service}{path}"
+    origin = f"{scheme(call.request)}://{host(call.request)}"
+    address = f"{origin}/v1/sandboxes/{record.id}/{body.service}{path}"
     url = f"{address}?ticket={quote(ticket)}"
     return json(TicketView(ticket, url, views.timestamp(expires_at)), 201)
 

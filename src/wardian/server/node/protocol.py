@@ -14,7 +14,7 @@ from msgspec import Meta, Struct
 LAUNCHER_VERSION = 1
 EDGE_VERSION = 1
 AGENT_PORT = 49983
-MAX_BODY = 4 * 1024 * 1024
+MAX_BODY = 16 * 1024 * 1024
 HEADER = 4
 
 # `$` alone would also match before a final line feed.
@@ -309,12 +309,23 @@ class EndedEvent(Struct, frozen=True, tag_field="event", tag="ended"):
     usage: Usage
 
 
+class Exposure(_Message, frozen=True):
+    """A port with an address of its own; ``secret`` signs tickets and cookies."""
+
+    port: Annotated[int, Meta(ge=0, le=65535)]
+    token: str
+    visibility: Literal["public", "private"]
+    host_header: Literal["preserve", "localhost"]
+    secret: str
+
+
 class Route(_Message, frozen=True):
     """What the edge knows of one sandbox."""
 
     sandbox: SandboxId
     state: Literal["running", "paused"]
     traffic_token: str | None
+    exposures: list[Exposure]
 
 
 class _ToEdge(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type"):

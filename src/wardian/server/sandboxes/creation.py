@@ -30,7 +30,7 @@ from wardian.server.sandboxes.records import (
     State,
     now_ms,
 )
-from wardian.server.sandboxes.routes import route_of
+from wardian.server.sandboxes.routes import Routes
 from wardian.server.store.sandboxes import SandboxStore
 from wardian.server.templates.model import Template
 
@@ -60,6 +60,7 @@ class Creation:
         edge: EdgeLink,
         expiry: Expiry,
         changes: Changes,
+        routes: Routes,
     ) -> None:
         self._store = store
         self._templates = templates
@@ -67,6 +68,7 @@ class Creation:
         self._edge = edge
         self._expiry = expiry
         self._changes = changes
+        self._routes = routes
 
     async def create(
         self, tenant: str, wanted: NewSandbox, idempotency: Idempotency | None = None
@@ -102,13 +104,13 @@ class Creation:
                 known = await self._store.insert(record, idempotency)
                 if known is not None:
                     return known
-                work = (self._launch(request), self._edge.introduce(route_of(record)))
+                work = (self._launch(request), self._edge.introduce(self._routes.of(record)))
             else:
                 # Nothing can stand in its way, so the record is written while it starts. Should
                 # this process die now, the reconciler ends what has no record.
                 work = (
                     self._launch(request),
-                    self._edge.introduce(route_of(record)),
+                    self._edge.introduce(self._routes.of(record)),
                     self._store.insert(record),
                 )
             results = await asyncio.gather(*work, return_exceptions=True)

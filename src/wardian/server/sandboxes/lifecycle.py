@@ -21,7 +21,7 @@ from wardian.server.sandboxes.records import (
     now_ms,
     recorded_reason,
 )
-from wardian.server.sandboxes.routes import route_of
+from wardian.server.sandboxes.routes import Routes
 from wardian.server.store.pages import Filter, Page, Position
 from wardian.server.store.sandboxes import SandboxStore
 
@@ -47,18 +47,20 @@ class Lifecycle:
         edge: EdgeLink,
         expiry: Expiry,
         changes: Changes,
+        routes: Routes,
     ) -> None:
         self._store = store
         self._launcher = launcher
         self._edge = edge
         self._expiry = expiry
         self._changes = changes
+        self._routes = routes
 
     async def restore(self) -> None:
         """Takes over what an earlier process left: routes and deadlines."""
         records = await self._store.live()
         self._edge.restore(
-            route_of(record) for record in records if record.state is not State.CREATING
+            self._routes.of(record) for record in records if record.state is not State.CREATING
         )
         for record in records:
             self._expiry.schedule(record.id, record.expires_at)
@@ -174,7 +176,7 @@ class Lifecycle:
                 return
             record = await self._store.by_id(sandbox)
             if record is not None:
-                await self._edge.put(route_of(record))
+                await self._edge.put(self._routes.of(record))
                 log.info("adopted", extra={"sandbox": sandbox})
 
     async def note_state(self, sandbox: str, state: State) -> None:
@@ -183,7 +185,7 @@ class Lifecycle:
             if await self._store.set_state(sandbox, state):
                 record = await self._store.by_id(sandbox)
                 if record is not None:
-                    await self._edge.put(route_of(record))
+                    await self._edge.put(self._routes.of(record))
 
     async def _end(
         self, sandbox: str, reason: str, usage: Usage | None = None
@@ -196,6 +198,7 @@ class Lifecycle:
         reason = record.ending or reason
         never_ran = record.started_at is None
         _, killed = await asyncio.gather(self._edge.remove(sandbox), self._launcher.kill(sandbox))
+        self._routes.forget(sandbox)
         usage = killed.usage or usage
         moment = now_ms()
         await self._store.set_ended(sandbox, reason, moment, usage, never_ran=never_ran)

@@ -68,6 +68,19 @@ sandbox_labels = Table(
     Index("sandbox_labels_lookup", "key", "value"),
 )
 
+exposures = Table(
+    "exposures",
+    metadata,
+    Column("sandbox", Text, ForeignKey("sandboxes.id", ondelete="CASCADE"), primary_key=True),
+    Column("port", BigInteger, primary_key=True, autoincrement=False),
+    Column("name", Text),
+    Column("visibility", Text, nullable=False),
+    Column("host_header", Text, nullable=False),
+    # Token and signing key, encrypted together.
+    Column("secrets", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+
 idempotency = Table(
     "idempotency",
     metadata,

@@ -1,0 +1,1 @@
+"""Ports of sandboxes with addresses of their own."""
