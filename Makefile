@@ -25,7 +25,7 @@ KEEP := WARDIAN_CACHE,WARDIAN_HOME,WARDIAN_POOL_SIZE,WARDIAN_LOG,WARDIAN_BIN,WAR
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=$(KEEP),CARGO_TARGET_DIR,PATH)
 
 LISTEN ?= 127.0.0.1:7300
-TESTS ?= tests/unit tests/integration tests/dialects tests/security
+TESTS ?= tests/unit tests/integration tests/dialects tests/security tests/browser
 ONLY ?=
 
 .PHONY: help setup cache venv venv-dev build machine machine-test demo serve test check bench clean
@@ -51,7 +51,8 @@ machine: build
 	@$(SUDO) $(PYTHON_RUN) -m wardian.server.node.setup --machine-only
 
 machine-test: build venv-dev
-	@$(SUDO) $(PYTHON_RUN) -m wardian.server.node.setup --machine-only --test --template base --template minimal
+	@$(SUDO) $(PYTHON_RUN) -m wardian.server.node.setup --machine-only --test --template base --template minimal --template terminal
+	$(PYTHON_RUN) tests/browser/node_packages.py
 
 setup: machine
 	@echo "setup: done; the environment is $(VENV)"

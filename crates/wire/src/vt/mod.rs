@@ -11,5 +11,6 @@
 
 pub mod modes;
 pub mod parser;
+pub mod queries;
 pub mod replay;
 pub mod sgr;

@@ -2,6 +2,7 @@
 
 use super::modes::Modes;
 use super::parser::Parser;
+use super::queries::append_without;
 use std::collections::VecDeque;
 
 /// How much is kept at least, in bytes, but for sequences longer than [`SLACK`].
@@ -82,7 +83,7 @@ impl Replay {
         )
     }
 
-    /// All that is kept, behind what brings any terminal to where it begins.
+    /// All that is kept but questions, behind what brings any terminal to where it begins.
     #[must_use]
     pub fn whole(&self) -> Vec<u8> {
         let mut prologue = String::new();
@@ -90,10 +91,8 @@ impl Replay {
         self.modes.write(&mut prologue);
         let mut out = prologue.into_bytes();
         out.extend(self.parser.reentry());
-        let (first, second) = self.data.as_slices();
-        out.reserve_exact(first.len() + second.len());
-        out.extend(first);
-        out.extend(second);
+        out.reserve_exact(self.data.len());
+        append_without(self.parser.clone(), self.data.iter().copied(), &mut out);
         out
     }
 
@@ -174,7 +173,9 @@ mod tests {
             prop_assert!(all.len() - start >= all.len().min(100));
             prop_assert_eq!(replay.since(replay.start(), usize::MAX).unwrap(), &all[start..]);
             let whole = replay.whole();
-            prop_assert!(whole.ends_with(&all[start..]));
+            let mut rest = Vec::new();
+            append_without(Parser::default(), all[start..].iter().copied(), &mut rest);
+            prop_assert!(whole.ends_with(&rest));
             prop_assert_eq!(modes_after(&whole), modes_after(&all));
         }
 

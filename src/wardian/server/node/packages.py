@@ -22,11 +22,14 @@ NODE: Final = (
 )
 #: What the test suite and the benchmarks compare with or talk to.
 TEST: Final = (
+    "chromium",
     "docker-registry",
     "podman",
     "postgresql",
     "runc",
     "skopeo",
+    # Other distributions of Node.js bring npm along and can't be installed beside Debian's.
+    *(() if shutil.which("npm") else ("nodejs", "npm")),
 )
 
 
