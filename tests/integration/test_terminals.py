@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from wardian import (
@@ -98,8 +102,6 @@ def test_a_long_paste_to_a_program_that_does_not_read_yet(base: Sandbox, unique:
         with base.terminal(terminal.name, create=False) as other:
             assert b"ready" in other.receive(PATIENCE)
         base.files.write(f"/tmp/{unique}.go", "")
-        import hashlib
-
         read_until(terminal, hashlib.sha256(paste).hexdigest().encode())
         assert terminal.wait() == 0
 
@@ -212,3 +214,11 @@ async def test_the_same_for_asyncio(base: Sandbox, unique: str) -> None:
         assert terminal.exit_code == 3
     assert unique in [t.name for t in await sandbox.terminals()]
     await sandbox.kill_terminal(unique)
+
+
+def test_the_guide_says_what_is_so(node: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    guide = Path(__file__).parents[2] / "docs/guides/terminals.md"
+    example = guide.read_text().split("```python\n")[1].split("```")[0]
+    assert "sandbox.terminal(" in example
+    exec(compile(example, str(guide), "exec"), {})
+    assert capsys.readouterr().out == "True 3\n"
