@@ -22,6 +22,7 @@ mod usage;
 mod wait;
 
 pub(crate) use registry::Registry;
+pub(crate) use status::signal_name;
 
 use crate::process::job::Job;
 use log::Log;

@@ -1,5 +1,6 @@
 //! How a terminal's program ended.
 
+use crate::background::signal_name;
 use crate::process::job::Report;
 use tokio::time::Instant;
 use wardian_wire::terminal::Notice;
@@ -18,7 +19,7 @@ impl Ending {
     pub(super) fn new(report: Option<Report>) -> Self {
         let (code, signal) = match report {
             Some(Report::Exited { code }) => (code, None),
-            Some(Report::Signaled { signal, .. }) => (128 + signal, Some(name(signal))),
+            Some(Report::Signaled { signal, .. }) => (128 + signal, Some(signal_name(signal))),
             _ => (-1, None),
         };
         Self {
@@ -34,32 +35,6 @@ impl Ending {
             signal: self.signal.clone(),
         }
     }
-}
-
-/// The signals that end programs, by name.
-fn name(number: i32) -> String {
-    const NAMES: [(i32, &str); 15] = [
-        (libc::SIGHUP, "SIGHUP"),
-        (libc::SIGINT, "SIGINT"),
-        (libc::SIGQUIT, "SIGQUIT"),
-        (libc::SIGILL, "SIGILL"),
-        (libc::SIGTRAP, "SIGTRAP"),
-        (libc::SIGABRT, "SIGABRT"),
-        (libc::SIGBUS, "SIGBUS"),
-        (libc::SIGFPE, "SIGFPE"),
-        (libc::SIGKILL, "SIGKILL"),
-        (libc::SIGUSR1, "SIGUSR1"),
-        (libc::SIGSEGV, "SIGSEGV"),
-        (libc::SIGUSR2, "SIGUSR2"),
-        (libc::SIGPIPE, "SIGPIPE"),
-        (libc::SIGALRM, "SIGALRM"),
-        (libc::SIGTERM, "SIGTERM"),
-    ];
-    let known = NAMES.iter().find(|(known, _)| *known == number);
-    known.map_or_else(
-        || format!("signal {number}"),
-        |(_, name)| (*name).to_owned(),
-    )
 }
 
 #[cfg(test)]
