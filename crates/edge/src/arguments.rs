@@ -1,11 +1,12 @@
 //! The command line.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use wardian_wire::host::{Domain, InvalidDomain};
 
 pub(crate) const USAGE: &str = "usage: wardian-edge --domain D --api-socket P --control-socket P \
---launcher-socket P [--tls-certificate F --tls-key F]; the public listener is descriptor 0";
+--launcher-socket P [--tls-certificate F --tls-key F] [--trusted-proxy ADDRESS]…; the public listener is descriptor 0";
 
 /// What the supervisor says.
 #[derive(Debug, PartialEq, Eq)]
@@ -16,6 +17,8 @@ pub(crate) struct Arguments {
     pub(crate) launcher_socket: PathBuf,
     /// Certificate and key.
     pub(crate) tls: Option<(PathBuf, PathBuf)>,
+    /// Proxies whose word on their callers is taken.
+    pub(crate) trusted_proxies: Vec<IpAddr>,
 }
 
 /// Why the command line can't be used.
@@ -33,6 +36,9 @@ pub(crate) enum ArgumentError {
     /// `--domain` holds no domain.
     #[error("--domain: {0}")]
     Domain(#[from] InvalidDomain),
+    /// `--trusted-proxy` holds no address.
+    #[error("--trusted-proxy {0}: not an IP address")]
+    Proxy(String),
 }
 
 impl Arguments {
@@ -41,6 +47,7 @@ impl Arguments {
     /// # Errors
     /// [`ArgumentError`].
     pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Self, ArgumentError> {
+        const PROXY: &str = "--trusted-proxy";
         const KNOWN: [&str; 6] = [
             "--domain",
             "--api-socket",
@@ -50,8 +57,15 @@ impl Arguments {
             "--tls-key",
         ];
         let mut given: HashMap<&'static str, String> = HashMap::new();
+        let mut trusted_proxies = Vec::new();
         let mut arguments = arguments;
         while let Some(option) = arguments.next() {
+            if option == PROXY {
+                let text = arguments.next().ok_or(ArgumentError::Value(option))?;
+                let address = text.parse().map_err(|_| ArgumentError::Proxy(text))?;
+                trusted_proxies.push(address);
+                continue;
+            }
             let known = KNOWN.iter().find(|known| **known == option);
             let known = known.ok_or_else(|| ArgumentError::Unknown(option.clone()))?;
             let value = arguments
@@ -73,6 +87,7 @@ impl Arguments {
             control_socket: take("--control-socket")?.into(),
             launcher_socket: take("--launcher-socket")?.into(),
             tls,
+            trusted_proxies,
         })
     }
 }
@@ -95,6 +110,14 @@ mod tests {
         assert_eq!(tls, Some(("x".into(), "y".into())));
         let half = parse(&format!("{whole} --tls-key y"));
         assert_eq!(half, Err(ArgumentError::Missing("--tls-certificate")));
+        let proxies = parse(&format!(
+            "{whole} --trusted-proxy ::1 --trusted-proxy 10.0.0.1"
+        ))
+        .unwrap()
+        .trusted_proxies;
+        assert_eq!(proxies.len(), 2);
+        let name = parse(&format!("{whole} --trusted-proxy caddy"));
+        assert_eq!(name, Err(ArgumentError::Proxy("caddy".into())));
         let twice = parse(&format!("{whole} --domain b"));
         assert_eq!(twice, Err(ArgumentError::Value("--domain".into())));
         assert_eq!(

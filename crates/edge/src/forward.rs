@@ -14,6 +14,7 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::{request, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::Arc;
@@ -32,6 +33,8 @@ pub(crate) struct Edge {
     pub(crate) control_pool: Arc<Pool>,
     pub(crate) launcher: Launcher,
     pub(crate) sandboxes: Sandboxes,
+    /// Proxies whose word on their callers is taken.
+    pub(crate) trusted_proxies: Vec<IpAddr>,
     /// Tunnels run here, beside the connections they came on.
     pub(crate) tasks: TaskTracker,
     /// Cancelled when the edge stops and has waited long enough.
@@ -96,6 +99,7 @@ impl Edge {
         let (head, body) = request.into_parts();
         // Drains what is left of it, whatever the answer is.
         let body = RequestBody::new(body, flight.share());
+        let caller = caller.seen_through(&self.trusted_proxies, &head.headers);
         let Routed { target, host } = route(&head, &self.domain)?;
         let mut crossing = Crossing {
             head,

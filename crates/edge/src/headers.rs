@@ -57,6 +57,26 @@ pub(crate) struct Caller {
     pub(crate) tls: bool,
 }
 
+impl Caller {
+    /// Whom a trusted proxy in front says it speaks for; whoever else says so is not heard.
+    pub(crate) fn seen_through(self, trusted: &[IpAddr], headers: &HeaderMap) -> Self {
+        if !trusted.contains(&self.address.to_canonical()) {
+            return self;
+        }
+        // Only the last word is the proxy's own: what stands before it, a caller may have sent.
+        let last = |name: &str| {
+            let value = headers.get_all(name).iter().next_back()?;
+            Some(value.to_str().ok()?.rsplit(',').next()?.trim())
+        };
+        let address = last("x-forwarded-for").and_then(|text| text.parse().ok());
+        let tls = last("x-forwarded-proto").map(|text| text.eq_ignore_ascii_case("https"));
+        Self {
+            address: address.unwrap_or(self.address),
+            tls: tls.unwrap_or(self.tls),
+        }
+    }
+}
+
 /// The protocol that a request asks to change to, if it may: HTTP/2 over an upgrade is not
 /// offered, for inside it requests could go by that nobody here has looked at.
 pub(crate) fn requested_upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
@@ -273,6 +293,30 @@ mod tests {
         keep_cookies_home(&mut headers);
         let kept: Vec<_> = headers.get_all(header::SET_COOKIE).iter().collect();
         assert_eq!(kept, ["domain=x; Path=/; HttpOnly", "b=2"]);
+    }
+
+    #[test]
+    fn only_a_trusted_proxy_speaks_for_others() {
+        let headers = map(&[
+            ("x-forwarded-for", "6.6.6.6, 1.2.3.4"),
+            ("x-forwarded-proto", "https"),
+        ]);
+        let caller = |address: &str| Caller {
+            address: address.parse().unwrap(),
+            tls: false,
+        };
+        let trusted = ["127.0.0.1".parse().unwrap()];
+        let seen = |from: &str, headers: &HeaderMap| {
+            let seen = caller(from).seen_through(&trusted, headers);
+            (seen.address.to_string(), seen.tls)
+        };
+        let (there, none) = (("1.2.3.4".to_owned(), true), HeaderMap::new());
+        assert_eq!(seen("127.0.0.1", &headers), there);
+        assert_eq!(seen("::ffff:127.0.0.1", &headers), there);
+        assert_eq!(seen("10.0.0.1", &headers), ("10.0.0.1".to_owned(), false));
+        assert_eq!(seen("127.0.0.1", &none), ("127.0.0.1".to_owned(), false));
+        let odd = map(&[("x-forwarded-for", "unknown"), ("x-forwarded-proto", "x")]);
+        assert_eq!(seen("127.0.0.1", &odd), ("127.0.0.1".to_owned(), false));
     }
 
     #[test]

@@ -84,6 +84,7 @@ async fn serve(arguments: Arguments, public: StdTcpListener) -> Result<(), RunEr
         control_pool: Arc::new(Pool::default()),
         launcher: Launcher::new(arguments.launcher_socket),
         sandboxes: Sandboxes::default(),
+        trusted_proxies: arguments.trusted_proxies,
         tasks: TaskTracker::new(),
         stop: CancellationToken::new(),
     });

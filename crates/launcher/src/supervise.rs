@@ -117,6 +117,9 @@ fn edge(node: &Node, listener: &TcpListener) -> io::Result<Command> {
     command
         .arg("--launcher-socket")
         .arg(node.run.join("launcher.sock"));
+    for proxy in &node.trusted_proxies {
+        command.arg("--trusted-proxy").arg(proxy.to_string());
+    }
     if let Some(tls) = &node.tls {
         command.arg("--tls-certificate").arg(&tls.certificate);
         command.arg("--tls-key").arg(&tls.key);

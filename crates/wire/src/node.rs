@@ -2,6 +2,7 @@
 //! control plane. It holds no secret. docs/node-protocols.md shows an example.
 
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 /// All of `node.json`.
@@ -19,6 +20,9 @@ pub struct Node {
     /// Sandboxes are reached at `{port}-{id}.<domain>`.
     pub domain: String,
     pub tls: Option<Tls>,
+    /// Addresses of proxies in front whose `X-Forwarded-*` are believed.
+    #[serde(default)]
+    pub trusted_proxies: Vec<IpAddr>,
     pub control_uid: u32,
     pub edge_uid: u32,
     pub gid: u32,

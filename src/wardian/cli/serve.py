@@ -20,6 +20,13 @@ from ._failures import Failure
 @click.option("--tls-certificate", type=click.Path(path_type=Path, exists=True), metavar="FILE")
 @click.option("--tls-key", type=click.Path(path_type=Path, exists=True), metavar="FILE")
 @click.option(
+    "--trusted-proxy",
+    "trusted_proxies",
+    multiple=True,
+    metavar="ADDRESS",
+    help="A proxy in front whose X-Forwarded-* are believed; may be repeated.",
+)
+@click.option(
     "--template", "templates", multiple=True, help="A recipe to offer (base); may be repeated."
 )
 def serve_command(
@@ -28,6 +35,7 @@ def serve_command(
     domain: str | None,
     tls_certificate: Path | None,
     tls_key: Path | None,
+    trusted_proxies: tuple[str, ...],
     templates: tuple[str, ...],
 ) -> None:
     """Run the server in the foreground, as root; set up first what is missing."""
@@ -36,7 +44,12 @@ def serve_command(
         from wardian.server.node.setup_error import SetupError
     except ModuleNotFoundError as error:
         raise Failure(f"{error.name} is missing", "pip install 'wardian[server]'") from error
-    given = {"listen": listen, "domain": domain, "templates": templates}
+    given = {
+        "listen": listen,
+        "domain": domain,
+        "templates": templates,
+        "trusted_proxies": trusted_proxies,
+    }
     options = {name: value for name, value in given.items() if value}
     try:
         serve(home=home, tls_certificate=tls_certificate, tls_key=tls_key, **options)  # pyright: ignore[reportArgumentType]

@@ -54,6 +54,8 @@ class Configuration(Struct, frozen=True, forbid_unknown_fields=True):
     uid_base: Annotated[int, Meta(ge=1)]
     uid_slots: Annotated[int, Meta(ge=1)]
     parked: Annotated[int, Meta(ge=0)]
+    # Addresses of proxies in front whose X-Forwarded-* are believed.
+    trusted_proxies: list[str] = []
 
     @property
     def control_home(self) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from ipaddress import ip_address
 from pathlib import Path
 from typing import NoReturn
 
@@ -23,6 +24,7 @@ def serve(
     tls_certificate: Path | None = None,
     tls_key: Path | None = None,
     templates: tuple[str, ...] = ("base",),
+    trusted_proxies: tuple[str, ...] = (),
     report: Report = to_stderr,
 ) -> NoReturn:
     """Runs the node of ``home`` in the foreground, by becoming its supervisor.
@@ -34,6 +36,7 @@ def serve(
         tls_certificate: PEM file; with ``tls_key`` the listener speaks TLS.
         tls_key: PEM file.
         templates: recipes to build where missing and to offer.
+        trusted_proxies: addresses of proxies in front whose X-Forwarded-* are believed.
         report: told what is being done.
 
     Raises:
@@ -42,7 +45,9 @@ def serve(
     where = (home or node_home.default_home()).absolute()
     _check_address(listen)
     _check_not_running(where)
-    options = Options(where, listen, domain, _tls(tls_certificate, tls_key), templates)
+    tls = _tls(tls_certificate, tls_key)
+    proxies = tuple(_address(text) for text in trusted_proxies)
+    options = Options(where, listen, domain, tls, templates, proxies)
     configuration = set_up(options, report)
     report(f"listening on {url_of(configuration)}")
     report(f"the API key lies in {where / 'api-key'} (root may read it)")
@@ -68,6 +73,15 @@ def _tls(certificate: Path | None, key: Path | None) -> Tls | None:
     if certificate is None or key is None:
         return None
     return Tls(certificate=str(certificate.absolute()), key=str(key.absolute()))
+
+
+def _address(text: str) -> str:
+    try:
+        return str(ip_address(text))
+    except ValueError as error:
+        raise SetupError(
+            f"{text!r} is not the address of a proxy", "name its IP address, such as 127.0.0.1"
+        ) from error
 
 
 def _check_address(listen: str) -> None:

@@ -45,6 +45,7 @@ class Options:
         domain: sandboxes are reached at ``{port}-{id}.<domain>``.
         tls: certificate and key of the listener; ``None``: plain HTTP.
         templates: recipes that are built where missing and offered to the control plane.
+        trusted_proxies: addresses of proxies in front whose X-Forwarded-* are believed.
     """
 
     home: Path
@@ -52,6 +53,7 @@ class Options:
     domain: str = DEFAULT_DOMAIN
     tls: Tls | None = None
     templates: tuple[str, ...] = ("base",)
+    trusted_proxies: tuple[str, ...] = ()
 
 
 def set_up(options: Options, report: Report = to_stderr) -> Configuration:
@@ -82,6 +84,7 @@ def set_up(options: Options, report: Report = to_stderr) -> Configuration:
         pool=pool_image.ensure(options.home, report, _pool_before(config_path)),
         uid_base=UID_BASE,
         uid_slots=UID_SLOTS,
+        trusted_proxies=list(options.trusted_proxies),
         parked=parked_for(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")),
     )
     home.ensure_first_key(options.home, users)

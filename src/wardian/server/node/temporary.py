@@ -145,6 +145,7 @@ def running(
     templates: tuple[str, ...] = ("base",),
     pool_size: str = "8G",
     database_url: str | None = None,
+    arguments: tuple[str, ...] = (),
     report: Report = to_stderr,
 ) -> Generator[TemporaryNode]:
     """Starts a node on a home of its own, waits until it is ready, and removes all of it after.
@@ -155,6 +156,8 @@ def running(
         templates: recipes it must offer before it counts as ready.
         pool_size: its disk pool.
         database_url: a PostgreSQL database for its records; ``None``: SQLite.
+        arguments: more words for ``wardian serve``; with a certificate the node is spoken to over
+            TLS, and SSL_CERT_FILE must name whom to trust.
         report: told what is being done.
 
     Raises:
@@ -175,6 +178,7 @@ def running(
         command = [sys.executable, "-m", "wardian.cli", "serve", "--home", str(where)]
         command += ["--listen", f"127.0.0.1:{port}"]
         command += [word for name in templates for word in ("--template", name)]
+        command += arguments
         with (where / "log").open("wb") as log:
             # A session of its own: a Ctrl-C is for us, who end the sandboxes first.
             process = subprocess.Popen(
@@ -259,7 +263,8 @@ def _wait_until_ready(
 def _describe(where: Path, port: int, marker: str, supervisor: int) -> TemporaryNode:
     settings = configuration.load(where / "node.json")
     key = (where / "api-key").read_text().strip()
-    url = f"http://127.0.0.1:{port}"
+    scheme = "http" if settings.tls is None else "https"
+    url = f"{scheme}://127.0.0.1:{port}"
     run = Path(settings.run)
     return TemporaryNode(url, port, key, where, run, supervisor, settings, marker)
 
