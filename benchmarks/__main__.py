@@ -14,7 +14,18 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import burst, cold_start, echo, exec_true, fanout, idle, machine, transfer, watch
+from benchmarks import (
+    burst,
+    cold_start,
+    echo,
+    exec_true,
+    fanout,
+    idle,
+    machine,
+    preview,
+    transfer,
+    watch,
+)
 from benchmarks.node import Node, started
 from benchmarks.results import Result
 
@@ -25,6 +36,7 @@ BENCHMARKS: dict[tuple[str, ...], Callable[[Node], Iterator[Result]]] = {
     ("exec_true_ms",): exec_true.measure,
     ("echo_ms", "echo_p99_ms"): echo.measure,
     ("watch_ms", "watch_p99_ms"): watch.measure,
+    ("preview_rps_ratio", "preview_added_ms"): preview.measure,
     ("burst100_p95_ms", "burst100_success"): burst.measure,
     ("fanout_mb_s",): fanout.measure,
     ("upload_mb_s", "download_mb_s"): transfer.measure,

@@ -255,8 +255,13 @@ def test_a_key_that_may_only_read_changes_nothing_through_a_service(
     reading = Client().create_key("reading", ["read"])
     key = ("X-API-Key", reading.key or "")
     assert _names_itself(node, base, [key]).status == 200
-    upgrade = [key, ("Connection", "Upgrade"), ("Upgrade", "websocket"),
-               ("Sec-WebSocket-Version", "13"), ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")]  # fmt: skip
+    upgrade = [
+        key,
+        ("Connection", "Upgrade"),
+        ("Upgrade", "websocket"),
+        ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ]
     terminal = f"/v1/sandboxes/{base.id}/terminals/x?create=true"
     assert request(node.port, terminal, headers=upgrade).status == 403
     for method, path in (
@@ -278,9 +283,12 @@ def test_no_second_request_hides_in_a_call(node: Any, base: Sandbox, framing: st
     text = f"POST {outer} HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {node.api_key}\r\n"
     text += _FRAMINGS[framing] + _SMUGGLED.format(host="localhost")
     answer = exchange(node.port, text.encode("latin-1"), wait=2, close=True)
-    # What is hidden brings no key: were it passed on with the first one's, it would be a 404.
+    # One answer at most: what is hidden in the first is never a request of its own.
     assert len(answer.statuses) <= 1
-    assert answer.status in (None, 400, 411, 413, 501, 502, 503)
+    # Where length and coding meet, the coding may win and the connection ends (RFC 9112, 6.3).
+    coding_wins = framing in ("length and coding", "coding and length")
+    refused = answer.status in (None, 400, 411, 413, 501, 502, 503)
+    assert refused or (coding_wins and b"connection: close" in answer.raw.lower())
 
 
 def test_a_call_can_not_speak_as_the_node(node: Any, base: Sandbox) -> None:

@@ -28,6 +28,7 @@ TEST: Final = (
     "postgresql",
     "runc",
     "skopeo",
+    "wrk",
     # Other distributions of Node.js bring npm along and can't be installed beside Debian's.
     *(() if shutil.which("npm") else ("nodejs", "npm")),
 )
