@@ -279,6 +279,21 @@ def test_the_command_line(node: Any, minimal: Sandbox) -> None:
     assert "/terminals/main?ticket=" in ticket.output
 
 
+def test_the_guides_example_runs(node: Any) -> None:
+    guide = Path(__file__).parents[2] / "docs/guides/previews.md"
+    code = re.findall(r"```python\n(.*?)```", guide.read_text(), re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(code[0], names)
+    sandbox, preview = names["sandbox"], names["preview"]
+    exec(code[2], names)
+    try:
+        sandbox.background_process("web").wait_for_port(8000)
+        answer = _ask(node, str(preview.signed_url(600)))
+        assert answer.status_code == 200 and "Directory listing" in answer.text
+    finally:
+        sandbox.kill()
+
+
 def _host(exposed: Exposure) -> str:
     return httpx.URL(exposed.url).netloc.decode()
 
