@@ -22,6 +22,7 @@ mod pool;
 mod routing;
 mod run;
 mod sandboxes;
+mod shown;
 mod tls;
 mod upgrade;
 mod visit;
