@@ -5,6 +5,7 @@ use crate::filesystem::watchers::Watchers;
 use crate::process::launch::Launcher;
 use crate::process::registry::Registry;
 use crate::process::Process;
+use crate::sessions::Sessions;
 use crate::terminals;
 use crate::users::{self, User};
 use crate::watch::registry::Trees;
@@ -30,6 +31,7 @@ pub(crate) struct Agent {
     pub(crate) trees: Rc<Trees>,
     pub(crate) terminals: terminals::Registry,
     pub(crate) background: background::Registry,
+    pub(crate) sessions: Sessions,
     pruning: Cell<bool>,
 }
 
@@ -37,7 +39,8 @@ pub(crate) struct Agent {
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
     pub(crate) access_token: Option<String>,
-    pub(crate) env: Option<BTreeMap<String, String>>,
+    /// `None` takes a variable away.
+    pub(crate) env: Option<BTreeMap<String, Option<String>>>,
     pub(crate) default_user: Option<String>,
     pub(crate) default_workdir: Option<String>,
 }
@@ -53,6 +56,7 @@ impl Agent {
             trees: Rc::default(),
             terminals: terminals::Registry::default(),
             background: background::Registry::new(logs),
+            sessions: Sessions::default(),
             pruning: Cell::new(false),
         }
     }
@@ -110,7 +114,13 @@ impl Agent {
             settings.access_token = Some(token);
         }
         if let Some(env) = changes.env {
-            settings.env.extend(env);
+            self.sessions.change_env(&env);
+            for (name, value) in env {
+                match value {
+                    Some(value) => settings.env.insert(name, value),
+                    None => settings.env.remove(&name),
+                };
+            }
         }
         if let Some(user) = changes.default_user {
             settings.default_user = user;

@@ -112,7 +112,8 @@ fn stat_usage(stat: &[u8]) -> Option<(u64, u64)> {
 #[derive(Default)]
 struct Init {
     access_token: Option<String>,
-    env_vars: Option<BTreeMap<String, String>>,
+    /// Merged into what is there; null takes a variable away.
+    env_vars: Option<BTreeMap<String, Option<String>>>,
     default_user: Option<String>,
     default_workdir: Option<String>,
     /// The sandbox's clock is the node's; the hint is checked and otherwise needs nothing.

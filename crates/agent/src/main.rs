@@ -15,6 +15,7 @@ mod http;
 mod identity;
 mod paths;
 mod process;
+mod sessions;
 #[allow(unsafe_code)]
 mod sys;
 mod terminals;

@@ -87,7 +87,8 @@ impl Verdict {
         *self.0.borrow_mut() = Some(failure);
     }
 
-    fn take(&self) -> Option<Failure> {
+    /// Why the stream ended, once.
+    pub(crate) fn take(&self) -> Option<Failure> {
         self.0.borrow_mut().take()
     }
 }

@@ -7,6 +7,7 @@ use crate::agent::Agent;
 use crate::background;
 use crate::file_service;
 use crate::git;
+use crate::sessions;
 use crate::terminals;
 use crate::watch;
 use http::{Request, StatusCode};
@@ -131,6 +132,8 @@ pub(crate) async fn answer(agent: Rc<Agent>, mut request: Request<Incoming>) -> 
         "watch" => watch::service::answer(&agent, rest, &mut request).await,
         "terminals" => terminals::service::answer(&agent, rest, &mut request).await,
         "processes" => background::service::answer(&agent, rest, &mut request).await,
+        "run" => sessions::run::answer(&agent, rest, &mut request).await,
+        "sessions" => sessions::service::answer(&agent, rest, &mut request).await,
         _ => Err(Problem::new(
             StatusCode::NOT_FOUND,
             "not_found",

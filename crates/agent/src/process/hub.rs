@@ -40,6 +40,15 @@ pub(crate) struct Subscription {
 #[derive(Clone, Debug)]
 pub(crate) struct Key(mpsc::WeakSender<Bytes>);
 
+impl Key {
+    /// Waits until the listener has left.
+    pub(crate) async fn left(&self) {
+        if let Some(queue) = self.0.upgrade() {
+            queue.closed().await;
+        }
+    }
+}
+
 /// All listeners of one command.
 #[derive(Debug, Default)]
 pub(crate) struct Hub {
@@ -50,9 +59,17 @@ pub(crate) struct Hub {
 impl Hub {
     /// Adds a listener, whose first message is `first`.
     pub(crate) fn subscribe(&self, first: Bytes) -> Subscription {
+        let subscription = self.await_start();
+        if let Some(queue) = subscription.key.0.upgrade() {
+            // The queue is new and has room.
+            let _ = queue.try_send(first);
+        }
+        subscription
+    }
+
+    /// Adds a listener before there is anything to hear.
+    pub(crate) fn await_start(&self) -> Subscription {
         let (queue, messages) = mpsc::channel(QUEUE);
-        // The queue is new and has room.
-        let _ = queue.try_send(first);
         let verdict = Verdict::default();
         let key = Key(queue.downgrade());
         self.listeners.borrow_mut().push(Rc::new(Listener {

@@ -20,6 +20,8 @@ pub(crate) struct Job {
     pub(crate) uid: u32,
     pub(crate) gid: u32,
     pub(crate) groups: Vec<u32>,
+    /// The numbers, ascending, of what it has open beside its standard streams.
+    pub(crate) extra: Vec<u32>,
 }
 
 impl Job {
@@ -35,9 +37,11 @@ impl Job {
         put_list(&mut out, &self.argv);
         put_list(&mut out, &self.env);
         put(&mut out, &self.cwd);
-        out.extend(length(self.groups.len()));
-        for group in &self.groups {
-            out.extend(group.to_le_bytes());
+        for numbers in [&self.groups, &self.extra] {
+            out.extend(length(numbers.len()));
+            for number in numbers {
+                out.extend(number.to_le_bytes());
+            }
         }
         let total = length(out.len() - 4);
         out[..4].copy_from_slice(&total);
@@ -53,8 +57,8 @@ impl Job {
         let argv = input.list()?;
         let env = input.list()?;
         let cwd = input.bytes()?.to_vec();
-        let count = input.number()?;
-        let groups = (0..count).map(|_| input.number()).collect::<Option<_>>()?;
+        let groups = input.numbers()?;
+        let extra = input.numbers()?;
         input.0.is_empty().then_some(Self {
             argv,
             env,
@@ -65,6 +69,7 @@ impl Job {
             uid,
             gid,
             groups,
+            extra,
         })
     }
 
@@ -96,6 +101,11 @@ impl<'a> Input<'a> {
         let (head, rest) = self.0.split_first_chunk::<4>()?;
         self.0 = rest;
         Some(u32::from_le_bytes(*head))
+    }
+
+    fn numbers(&mut self) -> Option<Vec<u32>> {
+        let count = self.number()?;
+        (0..count).map(|_| self.number()).collect()
     }
 
     fn bytes(&mut self) -> Option<&'a [u8]> {
@@ -263,8 +273,9 @@ mod tests {
         #[test]
         fn jobs_survive(argv in strings(), env in strings(), cwd in prop::collection::vec(any::<u8>(), 0..9),
                         uid: u32, gid: u32, groups in prop::collection::vec(any::<u32>(), 0..4),
+                        extra in prop::collection::vec(any::<u32>(), 0..3),
                         cwd_optional: bool, terminal: bool, usage: bool) {
-            let job = Job { argv, env, cwd, cwd_optional, terminal, usage, uid, gid, groups };
+            let job = Job { argv, env, cwd, cwd_optional, terminal, usage, uid, gid, groups, extra };
             let bytes = job.encode();
             prop_assert_eq!(u32::from_le_bytes(*bytes.first_chunk().unwrap()) as usize, bytes.len() - 4);
             prop_assert_eq!(Job::decode(&bytes[4..]), Some(job));

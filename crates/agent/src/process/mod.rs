@@ -26,6 +26,7 @@ use bytes::Bytes;
 use hub::Hub;
 use input::InputEnd;
 use job::Order;
+use std::rc::Rc;
 use tokio::sync::mpsc;
 use wardian_wire::connect::{envelope, Failure};
 use wardian_wire::envd::process::{Event, EventMessage, ProcessConfig};
@@ -36,7 +37,7 @@ pub(crate) struct Process {
     pub(crate) pid: u32,
     pub(crate) tag: Option<String>,
     pub(crate) config: ProcessConfig,
-    pub(crate) hub: Hub,
+    pub(crate) hub: Rc<Hub>,
     pub(crate) input: InputEnd,
     orders: mpsc::UnboundedSender<Order>,
 }

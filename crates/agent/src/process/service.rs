@@ -8,13 +8,14 @@ use crate::http::body::{EventStream, Keepalive};
 use crate::http::reply::{self, Reply};
 use crate::http::request;
 use crate::http::router::{unknown_method, within_deadline};
+use crate::sessions;
 use http::{HeaderMap, Request};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use std::rc::Rc;
 use wardian_wire::connect::{Code, Decoder, Failure};
 use wardian_wire::envd::process::{
-    Event, ListResponse, ProcessInfo, ProcessRequest, Selector, StreamInputRequest,
+    Event, ListResponse, ProcessInfo, ProcessRequest, Selector, StartRequest, StreamInputRequest,
 };
 use wardian_wire::envd::Empty;
 
@@ -47,10 +48,15 @@ pub(crate) async fn call(agent: Rc<Agent>, method: &str, mut request: Request<In
 
 async fn start(agent: &Rc<Agent>, request: Request<Incoming>) -> Result<EventStream> {
     let (head, body) = request.into_parts();
-    let message = request::enveloped(body).await?;
-    let user = agent.user(request::user(&head.headers)?.as_deref())?;
+    let message: StartRequest = request::enveloped(body).await?;
+    let named = request::user(&head.headers)?;
     let limit = request::timeout(&head.headers)?;
-    let subscription = super::start::start(agent, message, &user, limit).await?;
+    let subscription = if message.session.is_some() {
+        sessions::command::start(agent, message, named.as_deref(), limit)?
+    } else {
+        let user = agent.user(named.as_deref())?;
+        super::start::start(agent, message, &user, limit).await?.1
+    };
     Ok(stream(subscription, &head.headers))
 }
 

@@ -18,8 +18,9 @@ use std::mem::MaybeUninit;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
 
-/// The most descriptors one order carries: control, standard input, output and error.
-const MAX_DESCRIPTORS: usize = 4;
+/// The most descriptors one order carries: control, standard input, output and error, and two that
+/// a command may have beside them.
+const MAX_DESCRIPTORS: usize = 6;
 /// How the program is told to be a spawner.
 pub(crate) const ARGUMENT: &str = "spawner";
 

@@ -6,7 +6,7 @@ use super::job::{Job, Order, Report, Stage, ORDER};
 use super::tree;
 use crate::sys::{self, Forked};
 use rustix::event::{poll, PollFd, PollFlags};
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::{AsFd, IntoRawFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::{
     getpid, kill_process, set_child_subreaper, setrlimit, wait, Pid, Resource, Rlimit, Signal,
@@ -26,8 +26,8 @@ const OPEN_FILES: u64 = 65_536;
 /// A step that failed, and why.
 struct Failed(Stage, Errno);
 
-/// Runs the job that arrives on `control`, with `stdio` as its standard input, output and error
-/// (or one terminal as all three).
+/// Runs the job that arrives on `control`, with `stdio` as its standard input, output and
+/// error (or one terminal as all three), then what else it has open.
 pub(crate) fn run(control: OwnedFd, stdio: Vec<OwnedFd>) -> ! {
     let outcome = start(&control, stdio);
     let code = match outcome {
@@ -124,9 +124,12 @@ fn become_command(job: &Job, stdio: &[OwnedFd]) -> Failed {
 fn prepare(job: &Job, stdio: &[OwnedFd]) -> Result<Command, Failed> {
     let on = |stage| move |errno| Failed(stage, errno);
     rustix::process::setsid().map_err(on(Stage::Session))?;
+    let own = stdio.len().saturating_sub(job.extra.len());
+    let (stdio, extra) = stdio.split_at_checked(own).unwrap_or((stdio, &[]));
     connect_stdio(job, stdio).map_err(on(Stage::Stdio))?;
     // Best effort each: where the kernel refuses, the command runs with what it inherited.
     let _ = sys::close_others_on_exec();
+    connect_extra(job, extra).map_err(on(Stage::Stdio))?;
     let _ = fs::write("/proc/self/oom_score_adj", OOM_SCORE_ADJ);
     let _ = sys::set_nice(0);
     let limit = rustix::process::getrlimit(Resource::Nofile);
@@ -175,6 +178,20 @@ fn connect_stdio(job: &Job, stdio: &[OwnedFd]) -> Result<(), Errno> {
     rustix::stdio::dup2_stdin(input)?;
     rustix::stdio::dup2_stdout(output)?;
     rustix::stdio::dup2_stderr(error)?;
+    Ok(())
+}
+
+/// Gives `extra` the numbers the job says. This process has no other descriptors that high.
+fn connect_extra(job: &Job, extra: &[OwnedFd]) -> Result<(), Errno> {
+    for (descriptor, &number) in extra.iter().zip(&job.extra) {
+        let wanted = i32::try_from(number).map_err(|_| Errno::INVAL)?;
+        let copy = rustix::io::fcntl_dupfd_cloexec(descriptor, wanted)?;
+        rustix::io::fcntl_setfd(&copy, rustix::io::FdFlags::empty())?;
+        // It is the command's from here on.
+        if copy.into_raw_fd() != wanted {
+            return Err(Errno::BUSY);
+        }
+    }
     Ok(())
 }
 

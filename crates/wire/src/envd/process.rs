@@ -41,6 +41,8 @@ pub struct StartRequest {
     pub tag: Option<String>,
     /// Absent means true, as old clients expect.
     pub stdin: Option<bool>,
+    /// Wardian's own: run `process.cmd` as a command line of this session.
+    pub session: Option<String>,
 }
 
 /// Which process is meant: one of the two.
@@ -160,6 +162,26 @@ pub struct End {
     pub status: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// Wardian's own: the command ended its session.
+    #[serde(skip_serializing_if = "is_false")]
+    pub session_ended: bool,
+    /// Wardian's own: the command ended well, but what it did to its session was not kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_error: Option<SessionError>,
+}
+
+/// Why a session is still what it was before a command.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SessionError {
+    /// Stable, for programs.
+    pub code: &'static str,
+    pub message: String,
+}
+
+// Serde hands over a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 impl End {
@@ -172,6 +194,8 @@ impl End {
             exited: true,
             error: (code != 0).then(|| status.clone()),
             status,
+            session_ended: false,
+            session_error: None,
         }
     }
 
@@ -185,6 +209,8 @@ impl End {
             exited: false,
             error: Some(status.clone()),
             status,
+            session_ended: false,
+            session_error: None,
         }
     }
 
@@ -196,34 +222,49 @@ impl End {
             exited: false,
             status: "unknown".to_owned(),
             error: Some(why.to_owned()),
+            session_ended: false,
+            session_error: None,
         }
     }
 }
 
-/// The words clients of E2B see for a signal (those of Go on Linux).
+/// The words clients of E2B see for a signal (those of Go on Linux), and its name.
+const SIGNALS: [(&str, &str); 15] = [
+    ("hangup", "SIGHUP"),
+    ("interrupt", "SIGINT"),
+    ("quit", "SIGQUIT"),
+    ("illegal instruction", "SIGILL"),
+    ("trace/breakpoint trap", "SIGTRAP"),
+    ("aborted", "SIGABRT"),
+    ("bus error", "SIGBUS"),
+    ("floating point exception", "SIGFPE"),
+    ("killed", "SIGKILL"),
+    ("user defined signal 1", "SIGUSR1"),
+    ("segmentation fault", "SIGSEGV"),
+    ("user defined signal 2", "SIGUSR2"),
+    ("broken pipe", "SIGPIPE"),
+    ("alarm clock", "SIGALRM"),
+    ("terminated", "SIGTERM"),
+];
+
 fn signal_text(number: i32) -> String {
-    const TEXTS: [&str; 15] = [
-        "hangup",
-        "interrupt",
-        "quit",
-        "illegal instruction",
-        "trace/breakpoint trap",
-        "aborted",
-        "bus error",
-        "floating point exception",
-        "killed",
-        "user defined signal 1",
-        "segmentation fault",
-        "user defined signal 2",
-        "broken pipe",
-        "alarm clock",
-        "terminated",
-    ];
     let index = usize::try_from(number - 1).ok();
-    match index.and_then(|i| TEXTS.get(i)) {
-        Some(text) => (*text).to_owned(),
+    match index.and_then(|i| SIGNALS.get(i)) {
+        Some((text, _)) => (*text).to_owned(),
         None => format!("signal {number}"),
     }
+}
+
+/// The name of the signal in a [`End::status`], its number where it has none here.
+#[must_use]
+pub fn signal_of(status: &str) -> Option<String> {
+    let text = status.strip_prefix("signal: ")?;
+    let text = text.strip_suffix(" (core dumped)").unwrap_or(text);
+    let known = SIGNALS.iter().find(|(words, _)| *words == text);
+    Some(known.map_or_else(
+        || text.trim_start_matches("signal ").to_owned(),
+        |(_, name)| (*name).to_owned(),
+    ))
 }
 
 mod optional_bytes {
@@ -277,5 +318,10 @@ mod tests {
         );
         assert_eq!(End::exited(0).error, None);
         assert_eq!(End::signaled(64, false).status, "signal: signal 64");
+        for (number, name) in [(9, "SIGKILL"), (11, "SIGSEGV"), (64, "64")] {
+            let status = End::signaled(number, true).status;
+            assert_eq!(signal_of(&status).as_deref(), Some(name));
+        }
+        assert_eq!(signal_of(&End::exited(0).status), None);
     }
 }
