@@ -68,7 +68,7 @@ fn everything_a_shell_is_persists() {
         &agent,
         "f() { local x=$1; echo \"f:$x\"; cat <<END\nhere $x\nEND\n}\n\
          g() { echo g; }; export -f g; function odd-name { echo odd; }\n\
-         shopt -s extglob nullglob; e() { case $1 in +(x)) echo xs;; esac; }\n\
+         shopt -s extglob nullglob\n e() { case $1 in +(x)) echo xs;; esac; }\n\
          alias ll='echo aliased' two=ll; set -o pipefail; set -f; umask 027; set -- p 'q r'\n\
          trap 'echo usr1' USR1; IFS=:; (exit 3)",
     );
