@@ -313,7 +313,8 @@ fn descriptors_do_not_reach_what_the_command_starts() {
     assert_eq!(out(&agent, "ls /proc/self/fd | tr '\\n' ' '"), "0 1 2 3 ");
     let seen = out(
         &agent,
-        "sleep 600 >/dev/null 2>&1 & readlink /proc/$!/fd/* | grep -c memfd || :; kill $!",
+        "sleep 600 >/dev/null 2>&1 & until [[ $(</proc/$!/comm) == sleep ]]; do :; done; \
+         readlink /proc/$!/fd/* | grep -c memfd || :; kill $!",
     );
     assert_eq!(seen, "0");
     // Whoever writes there reaches nothing but the own session.
