@@ -35,6 +35,8 @@ WORDS = {
     "AsyncProcess": "Process",
     "AsyncResponse": "Response",
     "AsyncSandbox": "Sandbox",
+    "AsyncSession": "Session",
+    "AsyncSessions": "Sessions",
     "AsyncStdin": "Stdin",
     "AsyncStream": "Stream",
     "AsyncTerminal": "Terminal",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .sdk._async.previews import AsyncExposure
     from .sdk._async.processes import AsyncProcess
     from .sdk._async.sandbox import AsyncSandbox
+    from .sdk._async.sessions import AsyncSession
     from .sdk._async.terminals import AsyncTerminal
     from .sdk._async.watching import AsyncWatch
     from .sdk._background import BackgroundInfo, LogMatch, LogRecord, ProcessLog
@@ -87,6 +88,15 @@ if TYPE_CHECKING:
     from .sdk._preview_errors import ExposureNotFound, SandboxEnded, SandboxPaused, TokenTaken
     from .sdk._previews import ExposureInfo, SignedUrl, Ticket
     from .sdk._process import Chunk, CommandResult, ProcessInfo
+    from .sdk._session import SessionInfo
+    from .sdk._session_errors import (
+        SessionDirectoryGone,
+        SessionEnded,
+        SessionError,
+        SessionExists,
+        SessionNotFound,
+        SessionNotKept,
+    )
     from .sdk._sync.api import Client
     from .sdk._sync.background import BackgroundProcess
     from .sdk._sync.files import Files
@@ -94,6 +104,7 @@ if TYPE_CHECKING:
     from .sdk._sync.previews import Exposure
     from .sdk._sync.processes import Process
     from .sdk._sync.sandbox import Sandbox
+    from .sdk._sync.sessions import Session
     from .sdk._sync.terminals import Terminal
     from .sdk._sync.watching import Watch
     from .sdk._terminal import TerminalInfo
@@ -109,6 +120,7 @@ __all__ = [
     "AsyncGit",
     "AsyncProcess",
     "AsyncSandbox",
+    "AsyncSession",
     "AsyncTerminal",
     "AsyncWatch",
     "AuthenticationError",
@@ -189,6 +201,14 @@ __all__ = [
     "SandboxPaused",
     "SearchMatch",
     "SearchResult",
+    "Session",
+    "SessionDirectoryGone",
+    "SessionEnded",
+    "SessionError",
+    "SessionExists",
+    "SessionInfo",
+    "SessionNotFound",
+    "SessionNotKept",
     "SignedUrl",
     "Template",
     "TemplateInUse",
@@ -219,6 +239,7 @@ _HOMES = {
     "_async.processes": ("AsyncProcess",),
     "_async.sandbox": ("AsyncSandbox",),
     "_async.git": ("AsyncGit",),
+    "_async.sessions": ("AsyncSession",),
     "_async.watching": ("AsyncWatch",),
     "_git": ("GitBranch", "GitCommit", "GitFile", "GitHead", "GitProgress", "GitStatus"),
     "_async.terminals": ("AsyncTerminal",),
@@ -232,6 +253,16 @@ _HOMES = {
     "_sync.processes": ("Process",),
     "_sync.sandbox": ("Sandbox",),
     "_files": ("ReplaceResult", "SearchMatch", "SearchResult", "TransferReport"),
+    "_session": ("SessionInfo",),
+    "_session_errors": (
+        "SessionDirectoryGone",
+        "SessionEnded",
+        "SessionError",
+        "SessionExists",
+        "SessionNotFound",
+        "SessionNotKept",
+    ),
+    "_sync.sessions": ("Session",),
     "_sync.terminals": ("Terminal",),
     "_background": ("BackgroundInfo", "LogMatch", "LogRecord", "ProcessLog"),
     "_models": ("ApiKey", "FileInfo", "FileType", "Limits", "SandboxInfo", "Template", "Usage"),

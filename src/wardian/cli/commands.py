@@ -53,7 +53,7 @@ def exec_command(
             code = _in_terminal(sandbox, command, cwd, user, env, timeout, shell)
             raise click.exceptions.Exit(code)
         found = Sandbox.get(sandbox)
-        code = _run(found, command, cwd, user, env, timeout, shell)
+        code = _run(found, command, cwd, user, env, timeout, shell, session)
     raise click.exceptions.Exit(code)
 
 
@@ -101,19 +101,26 @@ def _run(
     env: dict[str, str],
     timeout: float | None,
     shell: bool,
+    session: str | None = None,
 ) -> int:
     command = command_words(command)
     # At a terminal nothing is passed on: the command sees the end of input at once.
     has_input = not sys.stdin.closed and not sys.stdin.isatty()
-    process = sandbox.spawn(
-        " ".join(command) if shell else list(command),
-        cwd=cwd,
-        user=user,
-        env=env,
-        timeout=timeout,
-        stdin=has_input,
-        output_limit=0,
-    )
+    line = " ".join(command) if shell else list(command)
+    if session is None:
+        process = sandbox.spawn(
+            line,
+            cwd=cwd,
+            user=user,
+            env=env,
+            timeout=timeout,
+            stdin=has_input,
+            output_limit=0,
+        )
+    else:
+        process = sandbox.session(session, user=user).spawn(
+            line, cwd=cwd, env=env, timeout=timeout, stdin=has_input, output_limit=0
+        )
     try:
         if has_input:
             threading.Thread(target=_feed, args=(process, sys.stdin.buffer), daemon=True).start()

@@ -37,6 +37,12 @@
         │   └── CommandNotStarted   the program could not be started
         ├── CommandFailed           exit code other than 0 under check=True; + result
         ├── CommandTimeout          stopped at its deadline; + result so far
+        ├── SessionError            something about a session (_session_errors.py)
+        │   ├── SessionNotFound
+        │   ├── SessionExists
+        │   ├── SessionEnded        its shell has ended; + exit_code
+        │   ├── SessionDirectoryGone its directory can't be entered any more
+        │   └── SessionNotKept      the command ended, what it did to its session is lost; + result
         ├── WatchLimit              no room for another watch
         ├── GitError                git failed; its code says at what
         │   ├── GitRepositoryNotFound

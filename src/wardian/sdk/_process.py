@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import shlex
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -28,11 +29,20 @@ class _Data(msgspec.Struct):
     pty: bytes = b""
 
 
+class SessionProblem(msgspec.Struct):
+    """Why a session is still what it was before a command."""
+
+    code: str = "session_error"
+    message: str = ""
+
+
 class _Ended(msgspec.Struct, rename="camel"):
     exit_code: int = 0
     exited: bool = False
     status: str = ""
     error: str | None = None
+    session_ended: bool = False
+    session_error: SessionProblem | None = None
 
 
 class _Event(msgspec.Struct):
@@ -100,6 +110,7 @@ class CommandResult:
         pid: Its number in the sandbox.
         status: How it ended, in words, where the agent says more than the exit code.
         truncated: It wrote more than is kept (64 MiB each unless told otherwise).
+        session_ended: It ended its session, by `exit` or `exec` or under `set -e`.
     """
 
     stdout_bytes: bytes = field(repr=False)
@@ -109,6 +120,7 @@ class CommandResult:
     pid: int
     status: str = ""
     truncated: bool = False
+    session_ended: bool = False
 
     @property
     def stdout(self) -> str:
@@ -184,6 +196,7 @@ def start_request(
     env: dict[str, str] | None,
     stdin: bool,
     pty: tuple[int, int] | None = None,
+    session: str | None = None,
 ) -> bytes:
     """The Start message.
 
@@ -194,11 +207,16 @@ def start_request(
         env: Variables added to the sandbox's.
         stdin: Whether the caller may send input.
         pty: Columns and rows of a terminal, None for pipes.
+        session: The session that a string is a command line of; `shell` is not used then.
 
     Raises:
         ValueError: The command is an empty list, or holds a NUL byte.
     """
-    if isinstance(command, str):
+    if session is not None:
+        argv = [command if isinstance(command, str) else shlex.join(command)]
+        if not argv[0].strip():
+            raise ValueError("an empty command can't be run")
+    elif isinstance(command, str):
         argv = [shell or SH, "-l", "-c", command]
     else:
         argv = [str(argument) for argument in command]
@@ -213,6 +231,8 @@ def start_request(
     if cwd is not None:
         process["cwd"] = cwd
     message: dict[str, Any] = {"process": process, "stdin": stdin}
+    if session is not None:
+        message["session"] = session
     if pty is not None:
         message["pty"] = {"size": {"cols": pty[0], "rows": pty[1]}}
     return msgspec.json.encode(message)

@@ -57,6 +57,12 @@ from ._errors import (
     WatchLimit,
 )
 from ._preview_errors import ExposureNotFound, SandboxEnded, SandboxPaused, TokenTaken
+from ._session_errors import (
+    SessionDirectoryGone,
+    SessionEnded,
+    SessionExists,
+    SessionNotFound,
+)
 
 _API_BY_CODE: dict[str, type[ApiError]] = {
     "sandbox_not_found": SandboxNotFound,
@@ -99,6 +105,10 @@ _FILE_BY_CODE: dict[str, type[FileError]] = {
 _SERVICE_BY_CODE: dict[str, type[SandboxError]] = {
     kind.code: kind
     for kind in (
+        SessionNotFound,
+        SessionExists,
+        SessionEnded,
+        SessionDirectoryGone,
         WatchLimit,
         GitError,
         GitRepositoryNotFound,
@@ -265,3 +275,19 @@ def from_rpc(code: str, message: str, sandbox_id: str, path: str | None = None) 
         if kind
         else SandboxError(message, sandbox_id=sandbox_id, code=code)
     )
+
+
+def from_session(code: str, message: str, sandbox_id: str) -> SandboxError:
+    """The error for a Connect code that a session's command was refused with.
+
+    Args:
+        code: Connect's word, such as ``not_found``.
+        message: What the agent said, for some refusals behind a code of its own and a colon.
+        sandbox_id: The sandbox asked.
+    """
+    own, colon, words = message.partition(": ")
+    if code == "not_found":
+        return from_service(SessionNotFound.code, message, sandbox_id)
+    if colon and own in (SessionEnded.code, SessionDirectoryGone.code):
+        return from_service(own, words, sandbox_id)
+    return from_rpc(code, message, sandbox_id)

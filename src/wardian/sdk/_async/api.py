@@ -136,7 +136,7 @@ class AsyncClient:
             cursor = page.next_cursor
 
     async def update_sandbox(self, sandbox: str, changes: Mapping[str, Any]) -> SandboxInfo:
-        """PATCH /v1/sandboxes/{id or name}: `labels`, `timeout`, `name`."""
+        """PATCH /v1/sandboxes/{id or name}: `labels`, `timeout`, `name`, `env`."""
         return await self._call("PATCH", _path("sandboxes", sandbox), SandboxInfo, json=changes)
 
     async def kill_sandbox(self, sandbox: str) -> SandboxInfo:

@@ -31,9 +31,12 @@ from .._process import (
     ProcessInfo,
     ProcessList,
     ProcessMessage,
+    SessionProblem,
     signal_name,
     start_request,
 )
+from .._refusals import from_session
+from .._session_errors import SessionNotKept
 from .agent import AsyncAgent, AsyncMessages
 
 TextCallback = Callable[[str], object]
@@ -84,6 +87,7 @@ class AsyncProcess:
         pty: bool = False,
         output_limit: int = OUTPUT_LIMIT,
         started: float | None = None,
+        of_session: bool = False,
     ) -> None:
         self._agent = agent
         self._messages = messages
@@ -96,6 +100,8 @@ class AsyncProcess:
         self._result: CommandResult | None = None
         self._finished = False
         self._stdin_kind = "pty" if pty else "stdin"
+        self._of_session = of_session
+        self._not_kept: SessionProblem | None = None
         self.pid = 0
 
     @property
@@ -147,9 +153,13 @@ class AsyncProcess:
         elif event.start is not None:
             self.pid = event.start.pid
         elif (end := event.end) is not None:
-            self._result = self._make_result(end.exit_code, end.error or end.status)
+            status = end.error or end.status
+            self._result = self._make_result(end.exit_code, status, end.session_ended)
+            self._not_kept = end.session_error
 
-    def _make_result(self, exit_code: int, status: str) -> CommandResult:
+    def _make_result(
+        self, exit_code: int, status: str, session_ended: bool = False
+    ) -> CommandResult:
         stdout, stderr = self._outputs["stdout"], self._outputs["stderr"]
         return CommandResult(
             stdout_bytes=stdout.value(),
@@ -159,6 +169,7 @@ class AsyncProcess:
             pid=self.pid,
             status=status,
             truncated=stdout.truncated or stderr.truncated,
+            session_ended=session_ended,
         )
 
     def _failed(self) -> None:
@@ -171,6 +182,8 @@ class AsyncProcess:
                 sandbox_id=self._agent.sandbox_id,
                 result=result,
             )
+        if self._result is None and self._of_session:
+            raise from_session(error.code, error.message, self._agent.sandbox_id)
         if self._result is None:
             raise self._agent.failure(error)
 
@@ -198,6 +211,7 @@ class AsyncProcess:
         Raises:
             CommandFailed: `check` is set and the exit code is not 0.
             CommandTimeout: It was stopped at its timeout.
+            SessionNotKept: It ended, but its session could not take over what it did.
             SandboxGone: The sandbox ended meanwhile.
         """
         callbacks = {"stdout": on_stdout, "pty": on_stdout, "stderr": on_stderr}
@@ -223,6 +237,14 @@ class AsyncProcess:
                 self._messages.close()
         result = self._result
         assert result is not None
+        if self._not_kept is not None:
+            problem = self._not_kept
+            raise SessionNotKept(
+                problem.message,
+                sandbox_id=self._agent.sandbox_id,
+                code=problem.code,
+                result=result,
+            )
         if check and result.exit_code != 0:
             raise CommandFailed(
                 f"the command ended with exit code {result.exit_code}",
@@ -295,6 +317,7 @@ async def start(
     stdin: bool = False,
     pty: tuple[int, int] | None = None,
     output_limit: int = OUTPUT_LIMIT,
+    session: str | None = None,
 ) -> AsyncProcess:
     """Start a command and wait until it runs.
 
@@ -309,19 +332,27 @@ async def start(
         stdin: Whether input will be sent; otherwise it reads the end at once.
         pty: Columns and rows of a terminal.
         output_limit: Bytes of each output kept for the result.
+        session: The session whose shell runs it, when its turn comes.
     """
     if timeout is not None and timeout <= 0:
         raise ValueError("a timeout must be more than 0 seconds")
-    if isinstance(command, str):
+    if isinstance(command, str) and session is None:
         shells = (SH,) if shell_memory in _without_bash else (BASH, SH)
     else:
         shells = (None,)
     for shell in shells:
         began = time.perf_counter()
-        message = start_request(command, shell=shell, cwd=cwd, env=env, stdin=stdin, pty=pty)
+        message = start_request(
+            command, shell=shell, cwd=cwd, env=env, stdin=stdin, pty=pty, session=session
+        )
         messages = await agent.stream(_START, message, user=user, timeout=timeout)
         process = AsyncProcess(
-            agent, messages, pty=pty is not None, output_limit=output_limit, started=began
+            agent,
+            messages,
+            pty=pty is not None,
+            output_limit=output_limit,
+            started=began,
+            of_session=session is not None,
         )
         try:
             await process.begin()

@@ -15,12 +15,15 @@ from .commands import AsyncCommands
 from .files import AsyncFiles
 from .git import AsyncGit
 from .previews import AsyncPreviews
+from .sessions import AsyncSessions
 from .terminals import AsyncTerminals
 
 _UNSET: Any = object()
 
 
-class AsyncSandbox(AsyncCommands, AsyncBackgroundCommands, AsyncPreviews, AsyncTerminals):
+class AsyncSandbox(
+    AsyncCommands, AsyncBackgroundCommands, AsyncPreviews, AsyncSessions, AsyncTerminals
+):
     """An isolated computer: run commands in it, read and write its files.
 
     Made by `create`, `get`, `get_or_create` and `list`, not by its constructor. As a context
@@ -251,6 +254,7 @@ class AsyncSandbox(AsyncCommands, AsyncBackgroundCommands, AsyncPreviews, AsyncT
         labels: Mapping[str, str] = _UNSET,
         timeout: float | None = _UNSET,
         name: str | None = _UNSET,
+        env: Mapping[str, str | None] = _UNSET,
     ) -> SandboxInfo:
         """Change it; what is not given stays.
 
@@ -258,8 +262,10 @@ class AsyncSandbox(AsyncCommands, AsyncBackgroundCommands, AsyncPreviews, AsyncT
             labels: All its labels from now on.
             timeout: Seconds from now until it ends; None is never.
             name: Its name; None takes it away.
+            env: Variables to set for commands started from now on, those of sessions too; None
+                takes one away, what is not named stays.
         """
-        given = {"labels": labels, "timeout": timeout, "name": name}
+        given = {"labels": labels, "timeout": timeout, "name": name, "env": env}
         changes = {key: value for key, value in given.items() if value is not _UNSET}
         self._info = await self._client.update_sandbox(self.id, changes)
         return self._info

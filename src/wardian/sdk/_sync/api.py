@@ -136,7 +136,7 @@ class Client:
             cursor = page.next_cursor
 
     def update_sandbox(self, sandbox: str, changes: Mapping[str, Any]) -> SandboxInfo:
-        """PATCH /v1/sandboxes/{id or name}: `labels`, `timeout`, `name`."""
+        """PATCH /v1/sandboxes/{id or name}: `labels`, `timeout`, `name`, `env`."""
         return self._call("PATCH", _path("sandboxes", sandbox), SandboxInfo, json=changes)
 
     def kill_sandbox(self, sandbox: str) -> SandboxInfo:

@@ -16,12 +16,13 @@ from .commands import Commands
 from .files import Files
 from .git import Git
 from .previews import Previews
+from .sessions import Sessions
 from .terminals import Terminals
 
 _UNSET: Any = object()
 
 
-class Sandbox(Commands, BackgroundCommands, Previews, Terminals):
+class Sandbox(Commands, BackgroundCommands, Previews, Sessions, Terminals):
     """An isolated computer: run commands in it, read and write its files.
 
     Made by `create`, `get`, `get_or_create` and `list`, not by its constructor. As a context
@@ -252,6 +253,7 @@ class Sandbox(Commands, BackgroundCommands, Previews, Terminals):
         labels: Mapping[str, str] = _UNSET,
         timeout: float | None = _UNSET,
         name: str | None = _UNSET,
+        env: Mapping[str, str | None] = _UNSET,
     ) -> SandboxInfo:
         """Change it; what is not given stays.
 
@@ -259,8 +261,10 @@ class Sandbox(Commands, BackgroundCommands, Previews, Terminals):
             labels: All its labels from now on.
             timeout: Seconds from now until it ends; None is never.
             name: Its name; None takes it away.
+            env: Variables to set for commands started from now on, those of sessions too; None
+                takes one away, what is not named stays.
         """
-        given = {"labels": labels, "timeout": timeout, "name": name}
+        given = {"labels": labels, "timeout": timeout, "name": name, "env": env}
         changes = {key: value for key, value in given.items() if value is not _UNSET}
         self._info = self._client.update_sandbox(self.id, changes)
         return self._info

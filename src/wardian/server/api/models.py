@@ -84,16 +84,25 @@ class CreateSandbox(Struct, frozen=True, forbid_unknown_fields=True):
         check_env(self.env)
 
 
+EnvChanges = Annotated[
+    dict[EnvName, str | None],
+    Meta(max_length=512, description="Merged into what is there; null takes a variable away."),
+]
+
+
 class UpdateSandbox(Struct, frozen=True, forbid_unknown_fields=True):
     """What to change; what is not said stays."""
 
     labels: Labels | UnsetType = UNSET
     timeout: Timeout | UnsetType | None = UNSET
     name: Name | UnsetType | None = UNSET
+    env: EnvChanges | UnsetType = UNSET
 
     def __post_init__(self) -> None:
         check_name(self.name)
         check_labels(self.labels)
+        if not isinstance(self.env, UnsetType):
+            check_env({name: value for name, value in self.env.items() if value is not None})
 
 
 class ListSandboxes(Struct, frozen=True, forbid_unknown_fields=True):

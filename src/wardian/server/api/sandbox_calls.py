@@ -118,6 +118,7 @@ async def update(call: Call) -> Response:
         name=UNCHANGED if isinstance(body.name, UnsetType) else body.name,
         labels=UNCHANGED if isinstance(body.labels, UnsetType) else body.labels,
         timeout=UNCHANGED if isinstance(body.timeout, UnsetType) else body.timeout,
+        env=UNCHANGED if isinstance(body.env, UnsetType) else body.env,
     )
     return _shown(call, record)
 
@@ -171,7 +172,7 @@ OPERATIONS: tuple[Operation, ...] = (
         method="PATCH",
         path=_ONE,
         name="updateSandbox",
-        summary="Change labels (replaced whole), time left, or name.",
+        summary="Change labels (replaced whole), time left, name, or variables (merged).",
         handler=update,
         scopes=_WRITE,
         body=models.UpdateSandbox,

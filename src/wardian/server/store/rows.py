@@ -22,6 +22,11 @@ def to_text(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
+def seal(record: SandboxRecord, sealer: Sealer) -> str:
+    """A record's secrets, encrypted."""
+    return sealer.seal(msgspec.json.encode(record.secrets), record.id)
+
+
 def to_row(record: SandboxRecord, sealer: Sealer) -> dict[str, object]:
     """The column values of a record."""
     return {
@@ -40,7 +45,7 @@ def to_row(record: SandboxRecord, sealer: Sealer) -> dict[str, object]:
         "pids": record.limits.pids,
         "default_user": record.user,
         "workdir": record.workdir,
-        "secrets": sealer.seal(msgspec.json.encode(record.secrets), record.id),
+        "secrets": seal(record, sealer),
         "created_at": record.created_at,
         "started_at": record.started_at,
         "expires_at": record.expires_at,

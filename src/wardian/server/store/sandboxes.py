@@ -23,7 +23,7 @@ from wardian.server.sandboxes.records import Idempotency, SandboxRecord, Standin
 from wardian.server.store import idempotency, tables
 from wardian.server.store.database import Database
 from wardian.server.store.pages import Filter, Page, Position, statement
-from wardian.server.store.rows import from_row, to_row, to_text
+from wardian.server.store.rows import from_row, seal, to_row, to_text
 from wardian.server.store.sealing import Sealer
 
 Result = TypeVar("Result")
@@ -55,7 +55,10 @@ _set_ended = _update_live.values(
     ending=None,
 )
 _set_details = _update_live.values(
-    name=bindparam("new_name"), labels=bindparam("new_labels"), expires_at=bindparam("new_expiry")
+    name=bindparam("new_name"),
+    labels=bindparam("new_labels"),
+    expires_at=bindparam("new_expiry"),
+    secrets=bindparam("new_secrets"),
 )
 
 
@@ -208,29 +211,29 @@ class SandboxStore:
 
         return await self._database.run(work)
 
-    async def set_details(
-        self, record: SandboxRecord, name: str | None, labels: dict[str, str], expiry: int | None
-    ) -> bool:
-        """Replaces name, labels and expiry; false when the sandbox has ended.
+    async def set_details(self, record: SandboxRecord, changed: SandboxRecord) -> bool:
+        """Replaces name, labels, expiry and secrets by those of ``changed``; false when the
+        sandbox has ended.
 
         Raises:
             NameTaken: another sandbox of this tenant that has not ended has the name.
         """
         values = {
             "of_id": record.id,
-            "new_name": name,
-            "new_labels": to_text(labels),
-            "new_expiry": expiry,
+            "new_name": changed.name,
+            "new_labels": to_text(changed.labels),
+            "new_expiry": changed.expires_at,
+            "new_secrets": seal(changed, self._sealer),
         }
 
         def work(connection: Connection) -> bool:
-            if name != record.name:
-                _refuse_taken_name(connection, record.tenant, name)
+            if changed.name != record.name:
+                _refuse_taken_name(connection, record.tenant, changed.name)
             if connection.execute(_set_details, values).rowcount == 0:
                 return False
-            if labels != record.labels:
+            if changed.labels != record.labels:
                 connection.execute(_delete_labels, {"of_id": record.id})
-                _add_labels(connection, record.id, labels)
+                _add_labels(connection, record.id, changed.labels)
             return True
 
         return await self._looking_twice(work)
