@@ -30,6 +30,7 @@ _PASSED_ON = {"allow_interspersed_args": False}
 @click.option("--timeout", callback=lifetime, help="Stop it after this long: 90s, 10m.")
 @click.option("-c", "--shell", is_flag=True, help="COMMAND is one line for a shell.")
 @click.option("-t", "--tty", is_flag=True, help="Run it in a terminal, shown on this one.")
+@click.option("-s", "--session", metavar="NAME", help="The session it runs in, made if needed.")
 def exec_command(
     sandbox: str,
     command: tuple[str, ...],
@@ -39,16 +40,22 @@ def exec_command(
     timeout: float | None,
     shell: bool,
     tty: bool,
+    session: str | None,
 ) -> None:
     """Run COMMAND in SANDBOX: `wardian exec SANDBOX -- ls -l`.
 
     Standard input is passed on unless it is a terminal. The exit code is the command's, 124 if it
     was stopped at its timeout, 125 if Wardian failed. Ctrl-C kills the command; in a terminal
     (`-t`) it is a key like others, and Enter ~ . kills it.
+
+    In a session directory, variables and functions persist from one command to the next:
+    `wardian exec -s work SANDBOX -- cd /tmp`.
     """
     from wardian import Sandbox
 
     with explained(OWN_FAILURE):
+        if tty and session is not None:
+            raise click.UsageError("a session's commands have no terminal: leave out -t or -s")
         if tty:
             code = _in_terminal(sandbox, command, cwd, user, env, timeout, shell)
             raise click.exceptions.Exit(code)

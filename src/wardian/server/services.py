@@ -17,6 +17,7 @@ from wardian.server.keys.keyring import Keyring
 from wardian.server.keys.tickets import TicketOffice
 from wardian.server.node.edge_link import EdgeLink
 from wardian.server.node.launcher import LauncherClient
+from wardian.server.sandboxes.agents import Agents
 from wardian.server.sandboxes.changes import Changes
 from wardian.server.sandboxes.creation import Creation
 from wardian.server.sandboxes.expiry import Expiry
@@ -86,7 +87,8 @@ async def open_services(configuration: Configuration) -> AsyncGenerator[Services
         exposure_store = ExposureStore(database, sealer)
         for sandbox, exposed in groupby(await exposure_store.of_live(), attrgetter("sandbox")):
             routes.set_exposures(sandbox, exposed)
-        lifecycle = Lifecycle(sandboxes, launcher, edge, expiry, changes, routes)
+        agents = Agents(configuration.launcher_socket)
+        lifecycle = Lifecycle(sandboxes, launcher, edge, expiry, changes, routes, agents)
         await lifecycle.restore()
         yield Services(
             configuration=configuration,

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from wardian.server.keys.model import Scope
+from wardian.server.sandboxes import environment
 from wardian.server.sandboxes.identifiers import NAME_PATTERN, is_sandbox_id
 
-_MOST_ENV_BYTES = 256 * 1024
 _MOST_LABEL_BYTES = 255
 
 # `$` alone would also match before a final line feed.
@@ -17,7 +17,7 @@ Name = Annotated[str, Meta(pattern=NAME_PATTERN, description="Unique among those
 LabelKey = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._/-]{1,63}$(?!\n)")]
 Labels = Annotated[dict[LabelKey, str], Meta(max_length=64)]
 EnvName = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,255}$(?!\n)")]
-Env = Annotated[dict[EnvName, str], Meta(max_length=512)]
+Env = Annotated[dict[EnvName, str], Meta(max_length=environment.MOST_NAMES)]
 Timeout = Annotated[int, Meta(ge=1, le=604800, description="Seconds from now.")]
 User = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}$(?!\n)")]
 Directory = Annotated[str, Meta(pattern=r"^/[^\x00\r\n]{0,4095}$(?!\n)")]
@@ -44,13 +44,13 @@ def check_labels(labels: dict[str, str] | UnsetType) -> None:
 
 def check_env(env: dict[str, str]) -> None:
     """Refuses what can't be an environment."""
-    total = 0
     for key, value in env.items():
         if "\0" in value:
             raise ValueError(f"env: value of {key!r} holds a NUL character")
-        total += len(key) + len(value.encode()) + 2
-    if total > _MOST_ENV_BYTES:
-        raise ValueError(f"env: {total} bytes in all, at most {_MOST_ENV_BYTES} are possible")
+    if (total := environment.size(env)) > environment.MOST_BYTES:
+        raise ValueError(
+            f"env: {total} bytes in all, at most {environment.MOST_BYTES} are possible"
+        )
 
 
 class WantedLimits(Struct, frozen=True, forbid_unknown_fields=True):
@@ -86,7 +86,10 @@ class CreateSandbox(Struct, frozen=True, forbid_unknown_fields=True):
 
 EnvChanges = Annotated[
     dict[EnvName, str | None],
-    Meta(max_length=512, description="Merged into what is there; null takes a variable away."),
+    Meta(
+        max_length=environment.MOST_NAMES,
+        description="Merged into what is there; null takes a variable away.",
+    ),
 ]
 
 

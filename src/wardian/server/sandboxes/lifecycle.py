@@ -11,7 +11,9 @@ from wardian.server.node.edge_link import EdgeLink
 from wardian.server.node.launcher import LauncherClient, LauncherFailure
 from wardian.server.node.protocol import EndedEvent, Usage
 from wardian.server.sandboxes import identifiers
+from wardian.server.sandboxes.agents import Agents
 from wardian.server.sandboxes.changes import Changes
+from wardian.server.sandboxes.environment import merged
 from wardian.server.sandboxes.expiry import Expiry
 from wardian.server.sandboxes.records import (
     REASON_EXPIRED,
@@ -48,6 +50,7 @@ class Lifecycle:
         expiry: Expiry,
         changes: Changes,
         routes: Routes,
+        agents: Agents,
     ) -> None:
         self._store = store
         self._launcher = launcher
@@ -55,6 +58,7 @@ class Lifecycle:
         self._expiry = expiry
         self._changes = changes
         self._routes = routes
+        self._agents = agents
 
     async def restore(self) -> None:
         """Takes over what an earlier process left: routes and deadlines."""
@@ -111,16 +115,20 @@ class Lifecycle:
         name: str | Unchanged | None = UNCHANGED,
         labels: dict[str, str] | Unchanged = UNCHANGED,
         timeout: int | Unchanged | None = UNCHANGED,
+        env: dict[str, str | None] | Unchanged = UNCHANGED,
     ) -> SandboxRecord:
         """Changes a sandbox.
 
         Args:
             labels: replace all it had.
             timeout: seconds from now; ``None``: it never expires.
+            env: merged into what commands get; ``None`` takes a variable away.
 
         Raises:
             SandboxEnded: it has ended.
             NameTaken: another one has the name.
+            InvalidRequest: the environment would become too large.
+            SandboxPaused, Unavailable: its agent can't be told of the environment.
         """
         async with self._changes.of(record.id):
             current = await self._store.by_id(record.id)
@@ -134,14 +142,24 @@ class Lifecycle:
                 name=current.name if isinstance(name, Unchanged) else name,
                 labels=current.labels if isinstance(labels, Unchanged) else labels,
                 expires_at=expires_at,
+                secrets=current.secrets if isinstance(env, Unchanged) else merged(current, env),
             )
-            done = await self._store.set_details(
-                current, changed.name, changed.labels, changed.expires_at
-            )
-            if not done:
+            if not await self._store.set_details(current, changed):
                 raise SandboxEnded(record.id)
+            if not isinstance(env, Unchanged):
+                await self._tell(current, changed, env)
             self._expiry.schedule(record.id, changed.expires_at)
             return changed
+
+    async def _tell(
+        self, before: SandboxRecord, after: SandboxRecord, env: dict[str, str | None]
+    ) -> None:
+        # The record first: it refuses a taken name, and is taken back as easily.
+        try:
+            await self._agents.change_env(before, env)
+        except BaseException:
+            await self._store.set_details(after, before)
+            raise
 
     async def kill(self, record: SandboxRecord) -> SandboxRecord:
         """Ends a sandbox for its owner; ending an ended one changes nothing."""
