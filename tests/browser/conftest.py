@@ -25,9 +25,13 @@ def site() -> Iterator[str]:
         yield address
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium, without a window."""
+    """Chromium, without a window.
+
+    Not for longer than one file: while it is there, playwright has an event loop running, beside
+    which no test of asyncio can have its own.
+    """
     with sync_playwright() as playwright:
         # Everything here runs as root, for which Chromium has no sandbox.
         yield playwright.chromium.launch(executable_path=CHROMIUM, chromium_sandbox=False)
