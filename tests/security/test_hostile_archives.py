@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
@@ -77,7 +78,9 @@ def test_a_directory_that_becomes_a_link_meanwhile_leads_nowhere(
     try:
         archive = tar(*(Entry(f"d/escaped-{number}") for number in range(300)))
         for _ in range(10):
-            base.files.unpack(archive, "/target", user="root")
+            # What loses the race against the removal is refused; where it lands is what counts.
+            with suppress(FileError):
+                base.files.unpack(archive, "/target", user="root")
     finally:
         swapper.kill()
     _is_untouched(base)
