@@ -207,3 +207,31 @@ def test_wrong_usage_and_an_absent_server_are_told_plainly(wardian: Wardian) -> 
     absent = wardian("--url", "http://127.0.0.1:9", "ls")
     assert absent.returncode == 1
     assert b"127.0.0.1:9" in absent.stderr and b"Traceback" not in absent.stderr
+
+
+def test_sessions_and_the_environment(wardian: Wardian, unique: str) -> None:
+    sandbox = wardian("create", "base", "--name", unique).stdout.decode().strip()
+    try:
+        assert wardian("exec", "-s", "work", unique, "--", "cd", "/usr/it's here").returncode == 1
+        line = "cd /usr; f() { cat; exit 3; }"
+        assert wardian("exec", "-s", "work", "-c", unique, line).returncode == 0
+        listed = _json(wardian("session", "ls", unique, "--json"))
+        assert [(each["name"], each["cwd"]) for each in listed] == [("work", "/usr")]
+        assert wardian("env", unique, "A=1", "B=2=3").returncode == 0
+        assert wardian("env", unique, "A-").returncode == 0
+        line = 'echo "$PWD ${A-gone} $B"'
+        shown = wardian("exec", "--session", "work", "-c", unique, line)
+        assert shown.stdout == b"/usr gone 2=3\n"
+        result = wardian("exec", "-s", "work", unique, "--", "f", stdin=b"passed on")
+        assert (result.returncode, result.stdout) == (3, b"passed on")
+        failed = wardian("exec", "-s", "work", unique, "--", "true")
+        assert failed.returncode == 125 and b"exit code 3" in failed.stderr
+        assert b"ended (3)" in wardian("session", "ls", unique).stdout
+        assert wardian("session", "rm", unique, "work").returncode == 0
+        assert wardian("session", "rm", unique, "work").returncode == 1
+        assert wardian("session", "create", unique, "other", "-w", "/tmp").stdout == b"other\n"
+        assert wardian("session", "create", unique, "other").returncode == 1
+        assert wardian("exec", "-t", "-s", "other", unique, "--", "true").returncode == 2
+        assert wardian("env", unique, "nothing").returncode == 2
+    finally:
+        wardian("kill", sandbox)

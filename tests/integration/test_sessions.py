@@ -113,6 +113,23 @@ def test_a_client_that_leaves_takes_nothing_along(base: Sandbox, unique: str) ->
     session.close()
 
 
+def test_who_leaves_the_line_is_forgotten(base: Sandbox, http: httpx.Client, unique: str) -> None:
+    session = base.session(unique, cwd="/tmp")
+    running = session.spawn("read line", stdin=True)
+    place = f"/v1/sandboxes/{base.id}/run"
+    body = {"session": unique, "command": "touch never"}
+    headers = {"Accept": "text/event-stream"}
+    with http.stream("POST", place, json=body, headers=headers) as stream:
+        assert stream.status_code == 200
+        waiting.until(lambda: session.info().waiting == 1, "somebody in line")
+    waiting.until(lambda: session.info().waiting == 0, "nobody in line")
+    running.stdin.close()
+    running.wait()
+    assert session.run("ls never").exit_code == 2
+    assert session.info().commands == 2
+    session.close()
+
+
 @pytest.mark.parametrize("part", ["control", "edge"])
 def test_a_session_survives_a_restart_of(node: Any, base: Sandbox, unique: str, part: str) -> None:
     session = base.session(unique, cwd="/var")

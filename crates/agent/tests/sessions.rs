@@ -403,6 +403,7 @@ fn sessions_run_side_by_side_and_their_commands_in_line() {
             waiting.push(stream);
         }
     }
+    wait_until("one has left", || get(&agent, "s7")["waiting"] == 3);
     // Opening it for writing lets all who wait on.
     drop(
         std::fs::OpenOptions::new()

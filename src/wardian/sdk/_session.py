@@ -18,6 +18,7 @@ class SessionInfo(msgspec.Struct, frozen=True):
         exit_code: What it ended with, once it has.
         created_at: When it was made.
         commands: How many have begun in it.
+        waiting: How many stand in line behind the one that runs.
         cwd_b64: The directory's bytes, where they are no UTF-8.
     """
 
@@ -28,6 +29,7 @@ class SessionInfo(msgspec.Struct, frozen=True):
     exit_code: int | None
     created_at: datetime
     commands: int
+    waiting: int = 0
     cwd_b64: bytes | None = None
 
 

@@ -146,11 +146,15 @@ fn check(
 impl Turn {
     /// A client that leaves before its turn has come is not waited for: its command never runs.
     async fn wait(self) {
+        let waiting = &self.session.waiting;
+        waiting.set(waiting.get() + 1);
         let line = Arc::clone(&self.session.turn).lock_owned();
         let guard = tokio::select! {
-            guard = line => guard,
-            () = self.owner.left() => return,
+            guard = line => Some(guard),
+            () = self.owner.left() => None,
         };
+        waiting.set(waiting.get().saturating_sub(1));
+        let Some(guard) = guard else { return };
         if self.hub.is_empty() {
             return;
         }

@@ -47,6 +47,8 @@ pub(crate) struct Session {
     foreign: Vec<Vec<u8>>,
     /// Variables it was made with, which a change of the sandbox's does not reach.
     own: BTreeSet<String>,
+    /// How many commands stand in line.
+    waiting: Cell<usize>,
     inner: RefCell<Inner>,
 }
 
@@ -243,6 +245,7 @@ fn make(agent: &Agent, name: String, wanted: Wanted) -> Result<Session> {
         turn: Arc::default(),
         foreign,
         own: wanted.env.into_keys().collect(),
+        waiting: Cell::new(0),
         inner: RefCell::new(Inner {
             state,
             ..Inner::default()

@@ -17,6 +17,7 @@ pub(super) struct View {
     exit_code: Option<i32>,
     created_at: String,
     commands: u64,
+    waiting: usize,
 }
 
 #[derive(Debug, Serialize)]
@@ -53,6 +54,7 @@ impl View {
                 milliseconds,
             ),
             commands: inner.commands,
+            waiting: session.waiting.get(),
         }
     }
 }

@@ -50,4 +50,5 @@ async def post(
             raise ValueError("the answer is no HTTP")
         return int(match[1])
     finally:
-        writer.close()
+        # Not close: that would wait until an agent that does not read has read everything.
+        writer.transport.abort()
