@@ -38,18 +38,6 @@ if TYPE_CHECKING:
         FileExists,
         FileNotFound,
         FilePermissionDenied,
-        GitAuthenticationFailed,
-        GitBranchNotFound,
-        GitConflict,
-        GitError,
-        GitMissing,
-        GitNetworkError,
-        GitNotARepository,
-        GitNothingToCommit,
-        GitPathExists,
-        GitRejected,
-        GitRepositoryNotFound,
-        GitTimeout,
         InternalError,
         InvalidArgument,
         InvalidRequest,
@@ -84,6 +72,20 @@ if TYPE_CHECKING:
     )
     from .sdk._files import ReplaceResult, SearchMatch, SearchResult, TransferReport
     from .sdk._git import GitBranch, GitCommit, GitFile, GitHead, GitProgress, GitStatus
+    from .sdk._git_errors import (
+        GitAuthenticationFailed,
+        GitBranchNotFound,
+        GitConflict,
+        GitError,
+        GitMissing,
+        GitNetworkError,
+        GitNotARepository,
+        GitNothingToCommit,
+        GitPathExists,
+        GitRejected,
+        GitRepositoryNotFound,
+        GitTimeout,
+    )
     from .sdk._models import ApiKey, FileInfo, FileType, Limits, SandboxInfo, Template, Usage
     from .sdk._preview_errors import ExposureNotFound, SandboxEnded, SandboxPaused, TokenTaken
     from .sdk._previews import ExposureInfo, SignedUrl, Ticket
@@ -254,6 +256,20 @@ _HOMES = {
     "_sync.sandbox": ("Sandbox",),
     "_files": ("ReplaceResult", "SearchMatch", "SearchResult", "TransferReport"),
     "_session": ("SessionInfo",),
+    "_git_errors": (
+        "GitAuthenticationFailed",
+        "GitBranchNotFound",
+        "GitConflict",
+        "GitError",
+        "GitMissing",
+        "GitNetworkError",
+        "GitNotARepository",
+        "GitNothingToCommit",
+        "GitPathExists",
+        "GitRejected",
+        "GitRepositoryNotFound",
+        "GitTimeout",
+    ),
     "_session_errors": (
         "SessionDirectoryGone",
         "SessionEnded",

@@ -6,8 +6,9 @@ use http::{request, Method};
 use wardian_wire::boot::AGENT_PORT;
 use wardian_wire::gateway::Refusal;
 use wardian_wire::host::{parse_host, parse_port, Domain, Host};
+use wardian_wire::percent;
 use wardian_wire::preview::PreviewRefusal;
-use wardian_wire::service_call::{percent_decoded, ServiceCall};
+use wardian_wire::service_call::ServiceCall;
 use wardian_wire::SandboxId;
 
 /// Where a request goes.
@@ -196,7 +197,7 @@ fn single_text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&
 /// Whether a path may begin with one of `names` to any reader: percent-encoded, with doubled
 /// slashes, dots, or in other case.
 fn begins_with_any(path: &str, names: &[&str]) -> bool {
-    let decoded = String::from_utf8_lossy(&percent_decoded(path)).into_owned();
+    let decoded = String::from_utf8_lossy(&percent::decoded(path)).into_owned();
     let mut segments: Vec<&str> = Vec::new();
     for segment in decoded.split(['/', '\\']) {
         match segment.trim() {

@@ -25,6 +25,7 @@ pub mod name;
 pub mod node;
 pub mod page;
 pub mod path_text;
+pub mod percent;
 pub mod preview;
 pub mod range;
 pub mod sandbox_id;

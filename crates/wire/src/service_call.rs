@@ -3,6 +3,8 @@
 //! One reading of a path decides who may ask for it, and the same text goes on to the sandbox. So
 //! a path that another reader could take for a different one is refused, not tidied up.
 
+use crate::percent;
+
 /// What a sandbox's agent serves below `/v1/`.
 pub const SERVICES: [&str; 7] = [
     "sessions",
@@ -80,7 +82,7 @@ pub fn take_ticket(query: &str, name: &str) -> Result<(String, Option<String>), 
     let (mut kept, mut ticket) = (Vec::new(), None);
     for pair in query.split('&') {
         let (given, value) = pair.split_once('=').unwrap_or((pair, ""));
-        if percent_decoded(given) != name.as_bytes() {
+        if percent::decoded(given) != name.as_bytes() {
             kept.push(pair);
         } else if value.len() > MAX_TICKET || ticket.replace(value.to_owned()).is_some() {
             return Err(BadTicket);
@@ -91,34 +93,15 @@ pub fn take_ticket(query: &str, name: &str) -> Result<(String, Option<String>), 
 
 /// Whether a part of a path between slashes means the same to everyone.
 fn is_plain(segment: &str) -> bool {
-    let decoded = percent_decoded(segment);
+    let decoded = percent::decoded(segment);
     let suspicious = |byte: &u8| matches!(byte, b'/' | b'\\' | 0..=0x1f | 0x7f);
     // What still looks encoded once it is decoded would be another path to whoever decodes twice.
-    let twice = percent_decoded(&decoded) != decoded;
+    let twice = percent::decoded(&decoded) != decoded;
     !(decoded.is_empty()
         || decoded == b"."
         || decoded == b".."
         || decoded.iter().any(suspicious)
         || twice)
-}
-
-/// Decodes `%XX`; what is no such triple stays.
-#[must_use]
-pub fn percent_decoded(text: impl AsRef<[u8]>) -> Vec<u8> {
-    let mut rest = text.as_ref();
-    let mut decoded = Vec::with_capacity(rest.len());
-    while let Some((&byte, after)) = rest.split_first() {
-        let hexadecimal = after
-            .first_chunk::<2>()
-            .filter(|pair| byte == b'%' && pair.iter().all(u8::is_ascii_hexdigit))
-            .and_then(|pair| std::str::from_utf8(pair).ok())
-            .and_then(|pair| u8::from_str_radix(pair, 16).ok());
-        decoded.push(hexadecimal.unwrap_or(byte));
-        rest = after
-            .get(if hexadecimal.is_some() { 2 } else { 0 }..)
-            .unwrap_or(&[]);
-    }
-    decoded
 }
 
 #[cfg(test)]
@@ -204,7 +187,7 @@ mod tests {
         #[test]
         fn never_panics_and_never_lets_dots_by(path in "(/v1/sandboxes/)?[a-z%./2eEfF\\\\]{0,40}") {
             if let Ok(Some(call)) = ServiceCall::parse(&path) {
-                let decoded = percent_decoded(call.agent_path());
+                let decoded = percent::decoded(call.agent_path());
                 let text = String::from_utf8_lossy(&decoded).into_owned();
                 prop_assert!(text.split(['/', '\\']).skip(1).all(|part| !matches!(part, "" | "." | "..")));
             }

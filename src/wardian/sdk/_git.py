@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +10,7 @@ import msgspec
 
 from ._errors import ProtocolError
 from ._events import Event
+from ._files import decoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +155,8 @@ class StatusReply(msgspec.Struct):
         """The same in the words of the SDK."""
         files = [
             GitFile(
-                _path(file.path, file.path_b64),
-                None if file.origin is None else _path(file.origin, file.origin_b64),
+                decoded(file.path, file.path_b64),
+                None if file.origin is None else decoded(file.origin, file.origin_b64),
                 file.index,
                 file.worktree,
                 file.conflict,
@@ -176,7 +175,7 @@ class DiffReply(msgspec.Struct):
 
     def read(self) -> str:
         """The text; bytes that are no UTF-8 are surrogate escapes."""
-        return _path(self.diff, self.diff_b64)
+        return decoded(self.diff, self.diff_b64)
 
 
 class HeadReply(msgspec.Struct):
@@ -221,19 +220,6 @@ class CloneFailure(msgspec.Struct):
     hint: str | None = None
 
 
-def _path(text: str, encoded: str | None) -> str:
-    return text if encoded is None else os.fsdecode(base64.b64decode(encoded))
-
-
-def path_fields(path: str) -> dict[str, str]:
-    """A path as a request holds it."""
-    data = os.fsencode(path)
-    try:
-        return {"path": data.decode()}
-    except UnicodeDecodeError:
-        return {"path_b64": base64.b64encode(data).decode()}
-
-
 def read_event(event: Event) -> GitProgress | GitHead | CloneFailure | None:
     """What an event of a clone says.
 
@@ -246,7 +232,7 @@ def read_event(event: Event) -> GitProgress | GitHead | CloneFailure | None:
             return GitProgress(at.stage, at.percent)
         if event.name == "done":
             done = msgspec.json.decode(event.data, type=_Done)
-            return GitHead(_path(done.path, done.path_b64), done.branch, done.commit)
+            return GitHead(decoded(done.path, done.path_b64), done.branch, done.commit)
         if event.name == "error":
             return msgspec.json.decode(event.data, type=CloneFailure)
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:

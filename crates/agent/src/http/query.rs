@@ -1,5 +1,7 @@
 //! Query strings, percent-decoded to bytes: a path in one need not be UTF-8.
 
+use wardian_wire::percent;
+
 /// The value of the first parameter `name`, `None` if there is none.
 pub(crate) fn parameter(query: Option<&str>, name: &str) -> Option<Vec<u8>> {
     query?.split('&').find_map(|pair| {
@@ -25,29 +27,9 @@ pub(crate) fn pairs(query: Option<&str>) -> Vec<(Vec<u8>, Vec<u8>)> {
         .collect()
 }
 
+/// As forms are encoded: a plus stands for a space.
 fn decode(text: &str) -> Vec<u8> {
-    let bytes = text.as_bytes();
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let hex = |i: usize| bytes.get(i).and_then(|&b| char::from(b).to_digit(16));
-        match (bytes[at], hex(at + 1), hex(at + 2)) {
-            (b'%', Some(high), Some(low)) => {
-                // Two digits of four bits: at most 255.
-                decoded.push((high * 16 + low) as u8);
-                at += 3;
-            }
-            (b'+', ..) => {
-                decoded.push(b' ');
-                at += 1;
-            }
-            (byte, ..) => {
-                decoded.push(byte);
-                at += 1;
-            }
-        }
-    }
-    decoded
+    percent::decoded(text.replace('+', " "))
 }
 
 #[cfg(test)]

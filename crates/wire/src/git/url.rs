@@ -1,5 +1,7 @@
 //! Addresses of repositories: which git is given, and what in them is secret.
 
+use crate::percent;
+
 /// Transports git may use.
 pub const ALLOWED_PROTOCOLS: &str = "file:git:http:https:ssh";
 /// The longest address, in bytes.
@@ -123,23 +125,7 @@ fn some(text: &str) -> Option<String> {
 
 /// Percent-decodes; what is no UTF-8 then stays as it was.
 fn decode(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(&byte) = bytes.get(at) {
-        let digit = |i: usize| bytes.get(i).and_then(|&b| char::from(b).to_digit(16));
-        match (byte, digit(at + 1), digit(at + 2)) {
-            (b'%', Some(high), Some(low)) => {
-                decoded.push((high * 16 + low) as u8);
-                at += 3;
-            }
-            _ => {
-                decoded.push(byte);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8(decoded).unwrap_or_else(|_| text.to_owned())
+    String::from_utf8(percent::decoded(text)).unwrap_or_else(|_| text.to_owned())
 }
 
 /// Percent-encodes all but letters, digits and `-._~`.

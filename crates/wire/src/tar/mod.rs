@@ -2,6 +2,7 @@
 //! No archive, and no extension header of unbounded size, is ever held in memory.
 
 pub mod block;
+mod extensions;
 pub mod member;
 pub mod pax;
 pub mod reader;

@@ -52,12 +52,7 @@ class AsyncMessages:
             SandboxGone: The stream was cut off, as it is when the sandbox ends.
         """
         while not self._decoder.ended:
-            try:
-                piece = await self._response.receive()
-            except RequestTimeout:
-                raise
-            except (WardianError, OSError) as error:
-                raise _cut_off(self._response, self._sandbox_id) from error
+            piece = await _receive(self._response, self._sandbox_id)
             if not piece:
                 raise _cut_off(self._response, self._sandbox_id)
             try:
@@ -97,12 +92,7 @@ class AsyncEvents:
             SandboxGone: The stream was cut off, as it is when the sandbox ends.
         """
         while True:
-            try:
-                piece = await self._response.receive()
-            except RequestTimeout:
-                raise
-            except (WardianError, OSError) as error:
-                raise _cut_off(self._response, self._sandbox_id) from error
+            piece = await _receive(self._response, self._sandbox_id)
             if not piece:
                 return []
             events = self._decoder.feed(piece)
@@ -378,6 +368,15 @@ class AsyncAgent:
             raise ProtocolError(
                 f"sandbox {self.sandbox_id} answered with something unexpected: {error}"
             ) from error
+
+
+async def _receive(response: AsyncResponse, sandbox_id: str) -> memoryview:
+    try:
+        return await response.receive()
+    except RequestTimeout:
+        raise
+    except (WardianError, OSError) as error:
+        raise _cut_off(response, sandbox_id) from error
 
 
 def _cut_off(response: AsyncResponse, sandbox_id: str) -> SandboxError:

@@ -53,12 +53,7 @@ class Messages:
             SandboxGone: The stream was cut off, as it is when the sandbox ends.
         """
         while not self._decoder.ended:
-            try:
-                piece = self._response.receive()
-            except RequestTimeout:
-                raise
-            except (WardianError, OSError) as error:
-                raise _cut_off(self._response, self._sandbox_id) from error
+            piece = _receive(self._response, self._sandbox_id)
             if not piece:
                 raise _cut_off(self._response, self._sandbox_id)
             try:
@@ -98,12 +93,7 @@ class Events:
             SandboxGone: The stream was cut off, as it is when the sandbox ends.
         """
         while True:
-            try:
-                piece = self._response.receive()
-            except RequestTimeout:
-                raise
-            except (WardianError, OSError) as error:
-                raise _cut_off(self._response, self._sandbox_id) from error
+            piece = _receive(self._response, self._sandbox_id)
             if not piece:
                 return []
             events = self._decoder.feed(piece)
@@ -379,6 +369,15 @@ class Agent:
             raise ProtocolError(
                 f"sandbox {self.sandbox_id} answered with something unexpected: {error}"
             ) from error
+
+
+def _receive(response: Response, sandbox_id: str) -> memoryview:
+    try:
+        return response.receive()
+    except RequestTimeout:
+        raise
+    except (WardianError, OSError) as error:
+        raise _cut_off(response, sandbox_id) from error
 
 
 def _cut_off(response: Response, sandbox_id: str) -> SandboxError:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from .._errors import SandboxGone
+from .._files import path_field
 from .._git import (
     BranchesReply,
     CloneFailure,
@@ -20,7 +21,6 @@ from .._git import (
     LogReply,
     OnProgress,
     StatusReply,
-    path_fields,
     read_event,
 )
 from .._refusals import from_service
@@ -344,7 +344,7 @@ class Git:
 
 
 def _message(path: str | None, user: str | None, timeout: float, **fields: Any) -> dict[str, Any]:
-    message = {} if path is None else dict[str, Any](path_fields(path))
+    message = {} if path is None else dict[str, Any](path_field("path", path))
     message["timeout"] = timeout
     fields["user"] = user
     message.update({name: value for name, value in fields.items() if value is not None})
