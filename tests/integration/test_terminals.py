@@ -117,8 +117,9 @@ def test_all_output_comes_before_the_exit(base: Sandbox) -> None:
 
 
 def test_the_last_to_resize_wins(base: Sandbox, unique: str) -> None:
-    with base.terminal(unique, cols=80, rows=24) as first:
-        first.send("trap 'echo [$(stty size)]' WINCH; echo s''et\n")
+    # Not the interactive shell: a signal that reaches bash just before its prompt waits for a line.
+    program = "trap 'echo [$(stty size)]' WINCH; echo set; while :; do sleep 0.1; done"
+    with base.terminal(unique, argv=["sh", "-c", program], cols=80, rows=24) as first:
         read_until(first, b"set\r\n")
         first.resize(101, 41)
         read_until(first, b"[41 101]")
