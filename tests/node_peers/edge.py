@@ -44,12 +44,14 @@ class FakeEdge:
     def _take(self, message: protocol.ToEdge) -> None:
         self.messages.append(message)
         match message:
-            case protocol.Sync(_, routes):
+            case protocol.Sync(_, routes, _):
                 self.routes = {route.sandbox: route for route in routes}
                 self.synced.set()
             case protocol.Put(_, route):
                 self.routes[route.sandbox] = route
             case protocol.Remove(_, sandbox):
                 self.routes.pop(sandbox, None)
+            case protocol.Explain():
+                return
         if not self.silent:
             self._writer.write(protocol.encode_frame(protocol.Ack(message.seq)))

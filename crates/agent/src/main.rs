@@ -121,6 +121,7 @@ fn default_boot() -> Result<Boot> {
         default_user: "root".to_owned(),
         default_workdir: None,
         env: std::collections::BTreeMap::new(),
+        trust: String::new(),
         memory_bytes: 2 << 30,
         cpu_millis: 2000,
         disk_bytes: 10 << 30,

@@ -127,7 +127,7 @@ impl Sandboxes {
     /// Puts a change in force; returns its number once it is.
     pub(crate) fn apply(&self, change: ToEdge) -> u64 {
         match change {
-            ToEdge::Sync { seq, sandboxes } => {
+            ToEdge::Sync { seq, sandboxes, .. } => {
                 self.replace(sandboxes);
                 self.synced.send_replace(true);
                 seq
@@ -145,6 +145,7 @@ impl Sandboxes {
                 }
                 seq
             }
+            ToEdge::Explain { seq, .. } => seq,
         }
     }
 
@@ -211,8 +212,17 @@ impl Sandbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wardian_wire::egress::policy::{Policy, Settings};
 
     const ID: &str = "aaaaaaaaaaaaaaaaaaa2";
+
+    fn settings() -> Box<Settings> {
+        Box::new(Settings {
+            authority_certificate: String::new(),
+            authority_key: String::new(),
+            trusted: String::new(),
+        })
+    }
 
     fn id() -> SandboxId {
         SandboxId::parse(ID).unwrap()
@@ -224,6 +234,7 @@ mod tests {
             state,
             traffic_token: token.map(str::to_owned),
             exposures: Vec::new(),
+            egress: Policy::default(),
         }
     }
 
@@ -234,6 +245,7 @@ mod tests {
         sandboxes.apply(ToEdge::Sync {
             seq: 1,
             sandboxes: vec![first],
+            egress: settings(),
         });
         let before = sandboxes.find(&id()).await.unwrap().unwrap();
         assert!(before.is_running() && before.admits(None));
@@ -266,6 +278,7 @@ mod tests {
         sandboxes.apply(ToEdge::Sync {
             seq: 2,
             sandboxes: vec![],
+            egress: settings(),
         });
         assert!(sandboxes.find(&id()).await.unwrap().is_none());
     }

@@ -28,6 +28,8 @@ pub struct Boot {
     pub default_workdir: Option<String>,
     /// Environment of every command, below what the command itself brings.
     pub env: BTreeMap<String, String>,
+    /// PEM of certificates that everything inside is to trust besides its own; empty: none yet.
+    pub trust: String,
     /// What the sandbox may use, for /metrics: cgroup files are not visible inside.
     pub memory_bytes: u64,
     /// Thousandths of a CPU.

@@ -2,6 +2,8 @@
 //! [`ToEdge::Sync`] with every sandbox, then one message per change. It confirms each `seq`
 //! once the change rules its traffic, so that the control plane can promise "routable" or "gone".
 
+use crate::egress::event::{Event, Traffic};
+use crate::egress::policy::{Explanation, Policy, Question, Settings};
 use crate::SandboxId;
 use serde::{Deserialize, Serialize};
 
@@ -13,11 +15,22 @@ pub const VERSION: u32 = 1;
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum ToEdge {
     /// All that exists: whatever is not in it is gone.
-    Sync { seq: u64, sandboxes: Vec<Route> },
+    Sync {
+        seq: u64,
+        sandboxes: Vec<Route>,
+        egress: Box<Settings>,
+    },
     /// A sandbox is new or has changed.
     Put { seq: u64, sandbox: Route },
     /// A sandbox is gone: its connections are cut at once.
     Remove { seq: u64, sandbox: SandboxId },
+    /// What would this policy say? Answered by [`FromEdge::Explained`] with the same `seq`, and
+    /// nothing changes.
+    Explain {
+        seq: u64,
+        policy: Box<Policy>,
+        question: Question,
+    },
 }
 
 /// What the edge knows of one sandbox.
@@ -29,6 +42,7 @@ pub struct Route {
     /// When set, requests to any port but the agent's must bring it.
     pub traffic_token: Option<String>,
     pub exposures: Vec<Exposure>,
+    pub egress: Policy,
 }
 
 /// A port with an address of its own, `{port}-{id}-{token}.<domain>`.
@@ -90,5 +104,16 @@ pub enum FromEdge {
     /// The change with this number is in force.
     Ack {
         seq: u64,
+    },
+    Explained {
+        seq: u64,
+        explanation: Explanation,
+    },
+    /// What happened on the way out since the last report; `lost` counts events that found no
+    /// room while nobody read.
+    Egress {
+        events: Vec<Event>,
+        lost: u64,
+        traffic: Vec<Traffic>,
     },
 }

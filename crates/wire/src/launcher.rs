@@ -3,7 +3,8 @@
 //! A connection carries one request at a time: request frame, then one reply frame
 //! ([`Reply`]); [`Request::Watch`] alone answers with a stream of [`Event`] frames after its reply.
 //! Who may ask what is decided by the peer's uid (`SO_PEERCRED`): the control plane everything,
-//! the edge only [`Request::OpenSockets`] and [`Request::OpenInnerSockets`].
+//! the edge only [`Request::OpenSockets`], [`Request::OpenInnerSockets`] and
+//! [`Request::OpenOutbound`].
 
 use crate::{boot::Boot, SandboxId};
 use serde::{Deserialize, Serialize};
@@ -42,6 +43,12 @@ pub enum Request {
         family: Family,
         count: u32,
     },
+    /// The sockets through which everything leaves the sandbox, made in its edge namespace once and
+    /// handed out again to whoever asks next: in this order a TCP listener that takes connections
+    /// to every address and port (its own address is what was dialled), a UDP socket at
+    /// 10.0.0.1:53, and a packet socket that sees the start of whatever is neither. Only the edge
+    /// has use for them. Replies [`Value::Sockets`].
+    OpenOutbound { sandbox: SandboxId },
     /// Unpack an uncompressed tar, read from the descriptor that rides on this request until its
     /// end, as layer `layer`. OCI whiteouts (`.wh.*`) become overlay whiteouts. All or nothing.
     /// Importing a layer that exists reads nothing and succeeds. Replies [`Value::Layer`].

@@ -10,6 +10,7 @@ pub mod boot;
 pub mod connect;
 pub mod content_coding;
 pub mod edge;
+pub mod egress;
 pub mod entity_tag;
 pub mod envd;
 pub mod file_mode;

@@ -33,7 +33,7 @@ def wanted(sandbox: str = SANDBOX) -> protocol.Create:
         sandbox,
         ["a" * 64],
         protocol.Limits(1, 1, 1, 1),
-        protocol.Boot(sandbox, None, "h", "root", None, {}, 1, 1, 1),
+        protocol.Boot(sandbox, None, "h", "root", None, {}, "", 1, 1, 1),
     )
 
 

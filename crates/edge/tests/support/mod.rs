@@ -22,6 +22,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use wardian_wire::edge::{FromEdge, Route, RouteState, ToEdge};
+use wardian_wire::egress::policy::{Policy, Settings};
 use wardian_wire::frame::{self, Decoder};
 use wardian_wire::SandboxId;
 
@@ -157,7 +158,17 @@ impl World {
     pub async fn sync(&mut self, sandboxes: Vec<Route>) {
         self.seq += 1;
         let seq = self.seq;
-        self.say(ToEdge::Sync { seq, sandboxes }).await;
+        let egress = Box::new(Settings {
+            authority_certificate: String::new(),
+            authority_key: String::new(),
+            trusted: String::new(),
+        });
+        self.say(ToEdge::Sync {
+            seq,
+            sandboxes,
+            egress,
+        })
+        .await;
     }
 
     pub async fn put(&mut self, sandbox: Route) {
@@ -216,6 +227,7 @@ pub fn route(sandbox: &str, state: RouteState, token: Option<&str>) -> Route {
         state,
         traffic_token: token.map(str::to_owned),
         exposures: Vec::new(),
+        egress: Policy::default(),
     }
 }
 

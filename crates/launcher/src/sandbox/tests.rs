@@ -83,6 +83,7 @@ fn request() -> Create {
             default_user: "root".to_owned(),
             default_workdir: None,
             env: Default::default(),
+            trust: String::new(),
             memory_bytes: 64 << 20,
             cpu_millis: 1500,
             disk_bytes: 64 << 20,

@@ -49,6 +49,7 @@ pub(super) fn answer(
             let sockets = registry.sockets_inside(&sandbox, family, count);
             return sockets.map(Answer::Sockets);
         }
+        Request::OpenOutbound { .. } => return Err(invalid("outbound sockets are not built yet")),
         Request::ImportLayer { layer } => {
             let source = fd.ok_or_else(|| invalid("no descriptor came"))?;
             let (imported, existed) = disks.import_layer(&layer, source)?;

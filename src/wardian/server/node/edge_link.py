@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable
 import msgspec
 
 from wardian.server.node import protocol
+from wardian.server.node.egress_messages import Settings
 from wardian.server.node.protocol import Put, Remove, Route, Sync
 
 log = logging.getLogger(__name__)
@@ -72,10 +73,12 @@ class EdgeLink:
         allowed_uids: Collection[int],
         ack_timeout: float = 2.0,
         return_timeout: float = 3.0,
+        settings: Settings | None = None,
     ) -> None:
         self._allowed = frozenset(allowed_uids)
         self._ack_timeout = ack_timeout
         self._return_timeout = return_timeout
+        self._settings = settings or Settings("", "", "")
         self._synced = asyncio.Event()
         self._routes: dict[str, Route] = {}
         self._session: _Session | None = None
@@ -168,7 +171,7 @@ class EdgeLink:
             self._session.close()
         self._session = session
         self._synced.clear()
-        session.send(Sync(self._next(), list(self._routes.values())))
+        session.send(Sync(self._next(), list(self._routes.values()), self._settings))
         log.info("edge connected", extra={"sandboxes": len(self._routes)})
 
     async def _announce(self, message: Put | Remove) -> None:

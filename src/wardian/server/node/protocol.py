@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from wardian.server.node import egress_messages as egress
+
 LAUNCHER_VERSION = 1
 EDGE_VERSION = 1
 AGENT_PORT = 49983
@@ -66,6 +68,7 @@ class Boot(_Message, frozen=True):
     default_user: str
     default_workdir: str | None
     env: dict[str, str]
+    trust: str
     memory_bytes: U64
     cpu_millis: U32
     disk_bytes: U64
@@ -131,6 +134,12 @@ class OpenInnerSockets(_Request, frozen=True, tag="open_inner_sockets"):
     count: U32
 
 
+class OpenOutbound(_Request, frozen=True, tag="open_outbound"):
+    """The sockets through which everything leaves the sandbox; for the edge."""
+
+    sandbox: SandboxId
+
+
 class ImportLayer(_Request, frozen=True, tag="import_layer"):
     layer: LayerId
 
@@ -157,6 +166,7 @@ Request = (
     | Thaw
     | OpenSockets
     | OpenInnerSockets
+    | OpenOutbound
     | ImportLayer
     | RemoveLayer
     | ListLayers
@@ -327,6 +337,7 @@ class Route(_Message, frozen=True):
     state: Literal["running", "paused"]
     traffic_token: str | None
     exposures: list[Exposure]
+    egress: egress.Policy = egress.Policy()
 
 
 class _ToEdge(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type"):
@@ -338,6 +349,7 @@ class Sync(_ToEdge, frozen=True, tag="sync"):
 
     seq: U64
     sandboxes: list[Route]
+    egress: egress.Settings
 
 
 class Put(_ToEdge, frozen=True, tag="put"):
@@ -350,7 +362,15 @@ class Remove(_ToEdge, frozen=True, tag="remove"):
     sandbox: SandboxId
 
 
-ToEdge = Sync | Put | Remove
+class Explain(_ToEdge, frozen=True, tag="explain"):
+    """What would this policy say? Changes nothing."""
+
+    seq: U64
+    policy: egress.Policy
+    question: egress.Question
+
+
+ToEdge = Sync | Put | Remove | Explain
 
 
 class _FromEdge(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type"):
@@ -367,7 +387,22 @@ class Ack(_FromEdge, frozen=True, tag="ack"):
     seq: U64
 
 
-FromEdge = EdgeHello | Ack
+class Explained(_FromEdge, frozen=True, tag="explained"):
+    """The answer to the question with this number."""
+
+    seq: U64
+    explanation: egress.Explanation
+
+
+class EgressReport(_FromEdge, frozen=True, tag="egress"):
+    """What happened on the way out since the last report; ``lost`` events found no room."""
+
+    events: list[egress.Event]
+    lost: U64
+    traffic: list[egress.Traffic]
+
+
+FromEdge = EdgeHello | Ack | Explained | EgressReport
 
 # One decoder per direction, made once: msgspec compiles the type.
 decode_request: Any = msgspec.json.Decoder(Request).decode

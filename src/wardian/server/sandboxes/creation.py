@@ -217,6 +217,7 @@ def _launch_request(record: SandboxRecord, template: Template) -> protocol.Creat
             default_user=record.user,
             default_workdir=record.workdir,
             env=record.secrets.env,
+            trust="",
             memory_bytes=limits.memory_bytes,
             cpu_millis=limits.cpu_millis,
             disk_bytes=limits.disk_bytes,
