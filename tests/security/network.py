@@ -23,6 +23,9 @@ _ETH_P_ALL: Final = 0x0003
 NODE_ADDRESS: Final = "192.0.2.2"
 DOUBLE_ADDRESS: Final = "192.0.2.1"
 NODE_ADDRESS_6: Final = "2001:db8::2"
+#: Another address of the node, in no registry of special ones.
+NODE_PUBLIC_ADDRESS: Final = "93.184.215.1"
+_NODE_ADDRESSES: Final = (NODE_ADDRESS, NODE_PUBLIC_ADDRESS, NODE_ADDRESS_6)
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -128,16 +131,20 @@ def world() -> Iterator[World]:
         path = f"/proc/{os.getpid()}/fd/{node.descriptor}"
         _run("link add outside0 type veth peer name uplink0")
         _run(f"link set uplink0 netns {path}")
-        _run(f"addr add {DOUBLE_ADDRESS}/24 dev outside0")
-        _run("addr add 2001:db8::1/64 dev outside0 nodad")
+        _run(f"addr add {DOUBLE_ADDRESS}/32 dev outside0")
+        _run("addr add 2001:db8::1/128 dev outside0 nodad")
         _run("link set outside0 up")
-        # Every address is the double's own, so whatever is dialled is answered by it.
-        _run("route add local 0.0.0.0/0 dev lo")
-        _run("-6 route add local ::/0 dev lo")
+        for address in _NODE_ADDRESSES:
+            _run(f"route add {address} dev outside0")
+        # Every other address is the double's own, so whatever is dialled is answered by it. In the
+        # table main, because in the table local this would swallow the node's addresses as well.
+        _run("route add local 0.0.0.0/0 dev lo table main")
+        _run("-6 route add local ::/0 dev lo table main")
     with node.entered():
         _run(f"addr add {NODE_ADDRESS}/24 dev uplink0")
         _run(f"addr add {NODE_ADDRESS_6}/64 dev uplink0 nodad")
         _run("link set uplink0 up")
+        _run(f"addr add {NODE_PUBLIC_ADDRESS}/32 dev lo")
         _run(f"route add default via {DOUBLE_ADDRESS}")
         _run("-6 route add default via 2001:db8::1")
     made = World(node, outside)
