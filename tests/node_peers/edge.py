@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from wardian.server.node import egress_messages as egress
 from wardian.server.node import protocol
 from wardian.server.node.protocol import Route
 
@@ -51,7 +52,28 @@ class FakeEdge:
                 self.routes[route.sandbox] = route
             case protocol.Remove(_, sandbox):
                 self.routes.pop(sandbox, None)
-            case protocol.Explain():
+            case protocol.Explain(seq, policy, question):
+                self._answer(protocol.Explained(seq, _explain(policy, question)))
                 return
+            case _:
+                pass
+        self._answer(protocol.Ack(message.seq))
+
+    def report(self, report: protocol.EgressReport) -> None:
+        """Tells what happened on the way out."""
+        self._writer.write(protocol.encode_frame(report))
+
+    def _answer(self, message: protocol.FromEdge) -> None:
         if not self.silent:
-            self._writer.write(protocol.encode_frame(protocol.Ack(message.seq)))
+            self._writer.write(protocol.encode_frame(message))
+
+
+def _explain(policy: egress.Policy, question: egress.Question) -> egress.Explanation:
+    """As much of matching as tells one rule from another: exact hosts and ``*``."""
+    for index, rule in enumerate(policy.rules):
+        if question.host in rule.hosts or "*" in rule.hosts or not rule.hosts:
+            allowed = isinstance(rule.action, egress.Allow)
+            return egress.Explanation(
+                allowed, rule.name, index, False, allowed, [], None, f"rule {rule.name} decides"
+            )
+    return egress.Explanation(False, None, None, False, False, [], None, "no rule matches")

@@ -2,6 +2,7 @@
 //! control plane. It holds no secret. docs/node-protocols.md shows an example.
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -35,6 +36,21 @@ pub struct Node {
     pub uid_slots: u32,
     /// How many processes wait in ready cgroups.
     pub parked: u32,
+    /// PEM files of the certificates that upstream servers are verified against.
+    #[serde(default)]
+    pub trust: Vec<PathBuf>,
+    #[serde(default)]
+    pub packages: Packages,
+}
+
+/// Where the node's own clients fetch packages from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Packages {
+    #[serde(default)]
+    pub hosts: Vec<String>,
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
 }
 
 /// PEM files of the public listener.

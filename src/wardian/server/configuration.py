@@ -36,6 +36,15 @@ class Pool(Struct, frozen=True, forbid_unknown_fields=True):
     image: str | None
 
 
+class PackageSources(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the node's own clients fetch packages from: hosts (``name`` or ``name:port``), and the
+    variables that make the same clients in a sandbox do so too.
+    """
+
+    hosts: list[str] = []
+    env: dict[str, str] = {}
+
+
 class Configuration(Struct, frozen=True, forbid_unknown_fields=True):
     """``node.json``; unknown keys are refused."""
 
@@ -56,6 +65,9 @@ class Configuration(Struct, frozen=True, forbid_unknown_fields=True):
     parked: Annotated[int, Meta(ge=0)]
     # Addresses of proxies in front whose X-Forwarded-* are believed.
     trusted_proxies: list[str] = []
+    # PEM files of the certificates that servers out there are verified against; none: the system's.
+    trust: list[str] = []
+    packages: PackageSources = PackageSources()
 
     @property
     def control_home(self) -> Path:

@@ -9,11 +9,15 @@ Each error has a stable ``code`` and an HTTP ``status``; dialects translate them
     ├── Unauthorized                 unauthorized           401
     │   └── TicketInvalid            ticket_invalid
     ├── Forbidden                    forbidden              403
+    │   └── PrivateDestination       private_destination
     ├── NotFound                     not_found              404
     │   ├── SandboxNotFound          sandbox_not_found
     │   ├── TemplateNotFound         template_not_found
     │   ├── KeyNotFound              key_not_found
-    │   └── ExposureNotFound         exposure_not_found
+    │   ├── ExposureNotFound         exposure_not_found
+    │   ├── SecretNotFound           secret_not_found
+    │   ├── PresetNotFound           preset_not_found
+    │   └── RuleNotFound             rule_not_found
     ├── MethodNotAllowed             method_not_allowed     405
     ├── Conflict                     conflict               409
     │   ├── NameTaken                name_taken
@@ -22,7 +26,10 @@ Each error has a stable ``code`` and an HTTP ``status``; dialects translate them
     │   ├── SandboxPaused            sandbox_paused
     │   ├── IdempotencyMismatch      idempotency_mismatch
     │   ├── TokenTaken               token_taken
-    │   └── TooManyExposures         too_many_exposures
+    │   ├── TooManyExposures         too_many_exposures
+    │   ├── SecretInUse              secret_in_use
+    │   ├── SecretHost               secret_host
+    │   └── TooManySecrets           too_many_secrets
     ├── TooLarge                     too_large              413
     ├── Unsupported                  unsupported            422
     │   └── ClassUnsupported         class_unsupported
@@ -81,6 +88,18 @@ class Forbidden(WardianError):
     status = 403
 
 
+class PrivateDestination(Forbidden):
+    """A rule grants what is not public, and the key may not grant that."""
+
+    code = "private_destination"
+
+    def __init__(self, rule: str, field: str) -> None:
+        super().__init__(
+            f"rule {rule!r}: {field} reaches addresses that are not public",
+            "that needs a key with the scope admin",
+        )
+
+
 class NotFound(WardianError):
     """The thing named is not there, or not this tenant's."""
 
@@ -131,6 +150,41 @@ class ExposureNotFound(NotFound):
         super().__init__(
             f"port {port} of sandbox {sandbox!r} is not exposed",
             "list what is with GET /v1/sandboxes/{sandbox}/exposures",
+        )
+
+
+class SecretNotFound(NotFound):
+    """The tenant has no secret of this name."""
+
+    code = "secret_not_found"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"no secret {name!r}", f"set it with PUT /v1/secrets/{name}")
+
+
+class PresetNotFound(NotFound):
+    """No preset of this name.
+
+    Args:
+        name: what was asked for.
+        known: names that exist, for the hint.
+    """
+
+    code = "preset_not_found"
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        super().__init__(f"no egress preset {name!r}", f"presets here: {', '.join(known)}")
+
+
+class RuleNotFound(NotFound):
+    """The sandbox has no rule of its own of this name."""
+
+    code = "rule_not_found"
+
+    def __init__(self, sandbox: str, name: str) -> None:
+        super().__init__(
+            f"sandbox {sandbox!r} has no egress rule {name!r} of its own",
+            "list them with GET /v1/sandboxes/{sandbox}/egress",
         )
 
 
@@ -210,6 +264,39 @@ class TooManyExposures(Conflict):
 
     def __init__(self, sandbox: str, most: int) -> None:
         super().__init__(f"sandbox {sandbox!r} has {most} exposed ports", "take one back first")
+
+
+class SecretInUse(Conflict):
+    """A sandbox that has not ended uses the secret or holds its placeholder."""
+
+    code = "secret_in_use"
+
+    def __init__(self, name: str, sandbox: str) -> None:
+        super().__init__(
+            f"secret {name!r} is used by sandbox {sandbox!r}",
+            "take it out of its egress rules, or end it",
+        )
+
+
+class SecretHost(Conflict):
+    """A rule takes a secret to a host it is not for."""
+
+    code = "secret_host"
+
+    def __init__(self, name: str, host: str, rule: str) -> None:
+        super().__init__(
+            f"rule {rule!r} would send secret {name!r} to {host!r}, which it is not for",
+            "narrow the rule's hosts, or add the host to those of the secret",
+        )
+
+
+class TooManySecrets(Conflict):
+    """A tenant has as many secrets as it may."""
+
+    code = "too_many_secrets"
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"there are {most} secrets", "delete one first")
 
 
 class TooLarge(WardianError):

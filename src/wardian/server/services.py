@@ -12,10 +12,14 @@ from operator import attrgetter
 
 from wardian.server import configuration as node_configuration
 from wardian.server.configuration import Configuration, ConfigurationError
+from wardian.server.egress import trust
+from wardian.server.egress.policies import Policies
+from wardian.server.egress.presets import Presets
 from wardian.server.exposures.exposures import Exposures
 from wardian.server.keys.keyring import Keyring
 from wardian.server.keys.tickets import TicketOffice
 from wardian.server.node.edge_link import EdgeLink
+from wardian.server.node.egress_messages import Settings
 from wardian.server.node.launcher import LauncherClient
 from wardian.server.sandboxes.agents import Agents
 from wardian.server.sandboxes.changes import Changes
@@ -24,11 +28,15 @@ from wardian.server.sandboxes.expiry import Expiry
 from wardian.server.sandboxes.lifecycle import Lifecycle
 from wardian.server.sandboxes.reconciler import Reconciler
 from wardian.server.sandboxes.routes import Routes
+from wardian.server.secrets.secrets import Secrets
+from wardian.server.secrets.vault import Vault
+from wardian.server.store import authorities
 from wardian.server.store.database import Database, SqliteDatabase
 from wardian.server.store.exposures import ExposureStore
 from wardian.server.store.keys import KeyStore
 from wardian.server.store.sandboxes import SandboxStore
 from wardian.server.store.sealing import Sealer
+from wardian.server.store.secrets import SecretStore
 from wardian.server.store.templates import TemplateStore
 from wardian.server.templates.catalog import TemplateCatalog
 from wardian.server.templates.seed import import_seeds
@@ -45,6 +53,8 @@ class Services:
     creation: Creation
     lifecycle: Lifecycle
     exposures: Exposures
+    policies: Policies
+    secrets: Secrets
     reconciler: Reconciler
     launcher: LauncherClient
     edge: EdgeLink
@@ -82,22 +92,40 @@ async def open_services(configuration: Configuration) -> AsyncGenerator[Services
         await keyring.import_first(configuration.control_home / "first-key.sha256")
         catalog = TemplateCatalog(TemplateStore(database), launcher, configuration.spool)
         # root may connect too: for whoever debugs with a client of their own.
-        edge = EdgeLink({configuration.edge_uid, 0})
+        authority = await authorities.obtain(database, sealer, configuration.instance)
+        settings = Settings(authority.certificate, authority.key, trust.upstream(configuration))
+        edge = EdgeLink({configuration.edge_uid, 0}, settings=settings)
         expiry, changes, routes = Expiry(), Changes(), Routes()
         exposure_store = ExposureStore(database, sealer)
         for sandbox, exposed in groupby(await exposure_store.of_live(), attrgetter("sandbox")):
             routes.set_exposures(sandbox, exposed)
         agents = Agents(configuration.launcher_socket)
-        lifecycle = Lifecycle(sandboxes, launcher, edge, expiry, changes, routes, agents)
+        secret_store = SecretStore(database, sealer)
+        vault = Vault(await secret_store.all())
+        policies = Policies(
+            sandboxes,
+            vault,
+            Presets(configuration.packages),
+            routes,
+            edge,
+            changes,
+            agents,
+            trust.inside(configuration, authority.certificate),
+        )
+        lifecycle = Lifecycle(sandboxes, launcher, edge, expiry, changes, routes, agents, policies)
         await lifecycle.restore()
         yield Services(
             configuration=configuration,
             keyring=keyring,
             tickets=TicketOffice(sealer.derive("tickets"), keyring),
             templates=catalog,
-            creation=Creation(sandboxes, catalog, launcher, edge, expiry, changes, routes),
+            creation=Creation(
+                sandboxes, catalog, launcher, edge, expiry, changes, routes, policies
+            ),
             lifecycle=lifecycle,
             exposures=Exposures(exposure_store, sandboxes, routes, edge, changes),
+            policies=policies,
+            secrets=Secrets(secret_store, sandboxes, vault, changes, routes, policies),
             reconciler=Reconciler(sandboxes, launcher, lifecycle, changes),
             launcher=launcher,
             edge=edge,

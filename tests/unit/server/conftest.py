@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from node_peers.node import Node, configuration_for, template
 
 from wardian.server import app, services, sockets
 from wardian.server.configuration import Configuration
+from wardian.server.node.protocol import SandboxStatus
 from wardian.server.store.database import Database, SqliteDatabase
 from wardian.server.store.postgres import PostgresDatabase
 from wardian.server.store.sandboxes import SandboxStore
@@ -73,13 +74,21 @@ async def postgres_node(tmp_path: Path, postgres_socket: Path) -> AsyncIterator[
 
 
 @asynccontextmanager
-async def running_node(configuration: Configuration) -> AsyncGenerator[Node]:
-    """A control plane with launcher and edge, and the template ``base``."""
+async def running_node(
+    configuration: Configuration, running: Mapping[str, SandboxStatus] | None = None
+) -> AsyncGenerator[Node]:
+    """A control plane with launcher and edge, and the template ``base``.
+
+    Args:
+        configuration: of the node.
+        running: sandboxes that the launcher has from before.
+    """
     (configuration.control_home / "first-key.sha256").write_text(
         hashlib.sha256(KEY.encode()).hexdigest()
     )
     launcher = FakeLauncher(configuration.launcher_socket)
     launcher.layers["a" * 64] = b""
+    launcher.sandboxes |= running or {}
     await launcher.start()
     edge_path = configuration.control_run / "edge.sock"
     with sockets.listening(edge_path) as listener:

@@ -22,7 +22,7 @@ async def key_with(node: Node, *scopes: str) -> dict[str, str]:
 
 async def test_a_key_is_shown_once_and_works_until_deleted(node: Node) -> None:
     made = (await node.client.post("/v1/keys", json={"name": "ci"})).json()
-    assert made["scopes"] == ["sandboxes", "templates", "read"]
+    assert made["scopes"] == ["sandboxes", "templates", "secrets", "read"]
     headers = {"X-API-Key": made["key"], "Authorization": ""}
     assert (await node.client.get("/v1/sandboxes", headers=headers)).status_code == 200
     listed = (await node.client.get("/v1/keys")).json()["keys"]

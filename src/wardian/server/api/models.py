@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
+from wardian.server.egress.model import Egress, PresetName, SecretName
 from wardian.server.keys.model import Scope
 from wardian.server.sandboxes import environment
 from wardian.server.sandboxes.identifiers import NAME_PATTERN, is_sandbox_id
@@ -17,7 +19,15 @@ Name = Annotated[str, Meta(pattern=NAME_PATTERN, description="Unique among those
 LabelKey = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._/-]{1,63}$(?!\n)")]
 Labels = Annotated[dict[LabelKey, str], Meta(max_length=64)]
 EnvName = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,255}$(?!\n)")]
-Env = Annotated[dict[EnvName, str], Meta(max_length=environment.MOST_NAMES)]
+
+
+class SecretReference(Struct, frozen=True, forbid_unknown_fields=True):
+    """Stands for a secret: the sandbox holds a placeholder, the edge puts the value there."""
+
+    secret: SecretName
+
+
+Env = Annotated[dict[EnvName, str | SecretReference], Meta(max_length=environment.MOST_NAMES)]
 Timeout = Annotated[int, Meta(ge=1, le=604800, description="Seconds from now.")]
 User = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}$(?!\n)")]
 Directory = Annotated[str, Meta(pattern=r"^/[^\x00\r\n]{0,4095}$(?!\n)")]
@@ -40,6 +50,16 @@ def check_labels(labels: dict[str, str] | UnsetType) -> None:
             raise ValueError(f"labels: value of {key!r} is longer than {_MOST_LABEL_BYTES} bytes")
         if "\0" in value:
             raise ValueError(f"labels: value of {key!r} holds a NUL character")
+
+
+def plain_values(env: Mapping[str, str | SecretReference | None]) -> dict[str, str]:
+    """The variables that are given as they are."""
+    return {name: value for name, value in env.items() if isinstance(value, str)}
+
+
+def secret_values(env: Mapping[str, str | SecretReference | None]) -> dict[str, str]:
+    """The secrets that variables stand for, by variable."""
+    return {name: value.secret for name, value in env.items() if isinstance(value, SecretReference)}
 
 
 def check_env(env: dict[str, str]) -> None:
@@ -71,21 +91,25 @@ class CreateSandbox(Struct, frozen=True, forbid_unknown_fields=True):
         name="class", default="container"
     )
     timeout: Timeout | None = 300
-    env: Env = field(default_factory=dict[str, str])
+    env: Env = field(default_factory=dict[str, str | SecretReference])
     labels: Labels = field(default_factory=dict[str, str])
     user: User | None = None
     workdir: Directory | None = None
     limits: WantedLimits = field(default_factory=WantedLimits)
     traffic: Literal["public", "private"] = "public"
+    egress: (
+        Annotated[PresetName | Egress, Meta(description="off, on, a preset's name, or rules.")]
+        | None
+    ) = None
 
     def __post_init__(self) -> None:
         check_name(self.name)
         check_labels(self.labels)
-        check_env(self.env)
+        check_env(plain_values(self.env))
 
 
 EnvChanges = Annotated[
-    dict[EnvName, str | None],
+    dict[EnvName, str | SecretReference | None],
     Meta(
         max_length=environment.MOST_NAMES,
         description="Merged into what is there; null takes a variable away.",
@@ -105,7 +129,7 @@ class UpdateSandbox(Struct, frozen=True, forbid_unknown_fields=True):
         check_name(self.name)
         check_labels(self.labels)
         if not isinstance(self.env, UnsetType):
-            check_env({name: value for name, value in self.env.items() if value is not None})
+            check_env(plain_values(self.env))
 
 
 class ListSandboxes(Struct, frozen=True, forbid_unknown_fields=True):
@@ -183,7 +207,7 @@ class CreateKey(Struct, frozen=True, forbid_unknown_fields=True):
 
     name: Annotated[str, Meta(min_length=1, max_length=63, pattern=r"^[^\x00-\x1f\x7f]+$(?!\n)")]
     scopes: Annotated[list[Scope], Meta(min_length=1, max_length=16)] = field(
-        default_factory=lambda: list[Scope](("sandboxes", "templates", "read"))
+        default_factory=lambda: list[Scope](("sandboxes", "templates", "secrets", "read"))
     )
 
 
@@ -215,6 +239,7 @@ class TemplateView(Struct, frozen=True):
     start_command: str | None
     created_at: str
     source: str
+    egress: Egress | None
 
 
 class TemplateList(Struct, frozen=True):
@@ -232,6 +257,10 @@ class PutTemplate(Struct, frozen=True, forbid_unknown_fields=True):
         field(default_factory=list[str])
     )
     start_command: Annotated[str, Meta(min_length=1, max_length=4096)] | None = None
+    egress: (
+        Annotated[str, Meta(description="JSON: a preset's name, or rules.", max_length=65536)]
+        | None
+    ) = None
 
 
 class PullTemplate(Struct, frozen=True, forbid_unknown_fields=True):

@@ -7,10 +7,12 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from wardian.server.api import models, openapi
+from wardian.server.api.egress_calls import OPERATIONS as EGRESS_OPERATIONS
 from wardian.server.api.exposure_calls import OPERATIONS as EXPOSURE_OPERATIONS
 from wardian.server.api.node_calls import OPERATIONS as NODE_OPERATIONS
 from wardian.server.api.operations import Operation, route
 from wardian.server.api.sandbox_calls import OPERATIONS as SANDBOX_OPERATIONS
+from wardian.server.api.secret_calls import OPERATIONS as SECRET_OPERATIONS
 from wardian.server.api.template_calls import OPERATIONS as TEMPLATE_OPERATIONS
 from wardian.server.api.ticket_calls import OPERATIONS as TICKET_OPERATIONS
 from wardian.server.api.ticket_calls import SERVICES
@@ -20,6 +22,8 @@ OPERATIONS: tuple[Operation, ...] = (
     *SANDBOX_OPERATIONS,
     *TICKET_OPERATIONS,
     *EXPOSURE_OPERATIONS,
+    *EGRESS_OPERATIONS,
+    *SECRET_OPERATIONS,
     *NODE_OPERATIONS,
     *TEMPLATE_OPERATIONS,
 )

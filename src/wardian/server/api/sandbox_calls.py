@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from wardian.server.api import models, views
 from wardian.server.api.operations import Call, Operation, json
+from wardian.server.egress.model import meant
 from wardian.server.errors import InvalidRequest
 from wardian.server.keys.model import Scope
 from wardian.server.sandboxes.lifecycle import UNCHANGED
@@ -46,7 +47,7 @@ async def create(call: Call) -> Response:
         name=body.name,
         isolation=body.isolation,
         timeout=body.timeout,
-        env=body.env,
+        env=models.plain_values(body.env),
         labels=body.labels,
         user=body.user,
         workdir=body.workdir,
@@ -57,6 +58,9 @@ async def create(call: Call) -> Response:
             pids=body.limits.pids,
         ),
         private_traffic=body.traffic == "private",
+        secret_env=models.secret_values(body.env),
+        egress=None if body.egress is None else meant(body.egress),
+        may_reach_private=call.key.may("admin"),
     )
     record = await call.services.creation.create(call.key.tenant, wanted, _idempotency(call, body))
     return _shown(call, record, 201)
@@ -118,9 +122,18 @@ async def update(call: Call) -> Response:
         name=UNCHANGED if isinstance(body.name, UnsetType) else body.name,
         labels=UNCHANGED if isinstance(body.labels, UnsetType) else body.labels,
         timeout=UNCHANGED if isinstance(body.timeout, UnsetType) else body.timeout,
-        env=UNCHANGED if isinstance(body.env, UnsetType) else body.env,
+        env=UNCHANGED if isinstance(body.env, UnsetType) else _unplaced(body.env),
+        secret_env={} if isinstance(body.env, UnsetType) else models.secret_values(body.env),
     )
     return _shown(call, record)
+
+
+def _unplaced(
+    env: dict[str, str | models.SecretReference | None],
+) -> dict[str, str | None]:
+    return {
+        name: value for name, value in env.items() if not isinstance(value, models.SecretReference)
+    }
 
 
 async def kill(call: Call) -> Response:

@@ -14,6 +14,8 @@ from starlette.responses import Response, StreamingResponse
 
 from wardian.server.api import models, views
 from wardian.server.api.operations import Call, Operation, json
+from wardian.server.egress.grants import refuse_private
+from wardian.server.egress.model import Egress, PresetName, meant
 from wardian.server.errors import InvalidRequest, WardianError
 from wardian.server.keys.model import Scope
 from wardian.server.templates.model import PullDone, PullProgress, PullRequest, TemplateMetadata
@@ -73,6 +75,7 @@ async def put(call: Call) -> Response:
             workdir=query.workdir,
             env=_environment(query.env),
             start_command=query.start_command,
+            egress=_egress(call, query.egress),
         )
         wanted = None if encoding == "identity" else encoding
         template, changed = await call.services.templates.import_rootfs_tar(
@@ -108,6 +111,24 @@ def _environment(pairs: list[str]) -> dict[str, str]:
     except ValueError as error:
         raise InvalidRequest(str(error)) from error
     return env
+
+
+def _egress(call: Call, text: str | None) -> Egress | None:
+    if text is None:
+        return None
+    try:
+        egress = meant(msgspec.json.decode(text, type=PresetName | Egress))
+    except msgspec.MsgspecError as error:
+        # A name may also stand there without the quotes of JSON.
+        try:
+            egress = meant(msgspec.convert(text, PresetName))
+        except msgspec.ValidationError:
+            raise InvalidRequest(f"egress: {error} - at `$.egress`") from error
+    for name in egress.presets:
+        call.services.policies.presets.get(name)
+    if not call.key.may("admin"):
+        refuse_private(egress.rules)
+    return egress
 
 
 async def pull(call: Call) -> Response:

@@ -89,4 +89,5 @@ def template(stored: Template) -> models.TemplateView:
         start_command=stored.start_command,
         created_at=timestamp(int(stored.created_at.timestamp() * 1000)),
         source=stored.source,
+        egress=stored.egress,
     )

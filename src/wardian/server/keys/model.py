@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-Scope = Literal["admin", "sandboxes", "templates", "read"]
+Scope = Literal["admin", "sandboxes", "templates", "secrets", "read"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 DEFAULT_TENANT = "default"

@@ -7,54 +7,57 @@ import contextlib
 import logging
 import socket
 import struct
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 import msgspec
 
+from wardian.server.errors import Unavailable
 from wardian.server.node import protocol
-from wardian.server.node.egress_messages import Settings
-from wardian.server.node.protocol import Put, Remove, Route, Sync
+from wardian.server.node.egress_messages import Explanation, Policy, Question, Settings
+from wardian.server.node.protocol import EgressReport, Explain, Put, Remove, Route, Sync
 
 log = logging.getLogger(__name__)
 
 _HELLO_TIMEOUT = 5.0
 _MOST_UNSENT = 16 * 1024 * 1024
+# Of what a frame may hold; the rest is for what every route has and for the certificates.
+_MOST_SYNCED = protocol.MAX_BODY // 2
 _PEER_CREDENTIALS = struct.Struct("=iII")
 
 
 class _Session:
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
-        self._awaited: dict[int, asyncio.Future[None]] = {}
+        self._awaited: dict[int, asyncio.Future[Explanation | None]] = {}
 
     @property
     def open(self) -> bool:
         return not self._writer.is_closing()
 
-    def send(self, message: Sync | Put | Remove) -> None:
+    def send(self, message: Sync | Put | Remove | Explain) -> None:
         if self._writer.transport.get_write_buffer_size() > _MOST_UNSENT:
             log.warning("edge does not read, dropping its connection")
             self.close()
             return
         self._writer.write(protocol.encode_frame(message))
 
-    def awaited(self, seq: int) -> asyncio.Future[None]:
+    def awaited(self, seq: int) -> asyncio.Future[Explanation | None]:
         future = self._awaited[seq] = asyncio.get_running_loop().create_future()
         return future
 
     def forget(self, seq: int) -> None:
         self._awaited.pop(seq, None)
 
-    def acknowledged(self, seq: int) -> None:
+    def answered(self, seq: int, answer: Explanation | None) -> None:
         future = self._awaited.get(seq)
         if future is not None and not future.done():
-            future.set_result(None)
+            future.set_result(answer)
 
     def close(self) -> None:
         self._writer.close()
         # Nobody need wait: the edge gets everything again when it comes back.
         for seq in list(self._awaited):
-            self.acknowledged(seq)
+            self.answered(seq, None)
 
 
 class EdgeLink:
@@ -66,6 +69,8 @@ class EdgeLink:
             that it comes back and gets everything.
         return_timeout: seconds a new sandbox waits for an edge that is away; one that was started
             anew, or lost its connection, tries again every second.
+        settings: what the edge needs for the way out, whoever goes it.
+        reported: told what happened on the way out; must not wait.
     """
 
     def __init__(
@@ -74,11 +79,13 @@ class EdgeLink:
         ack_timeout: float = 2.0,
         return_timeout: float = 3.0,
         settings: Settings | None = None,
+        reported: Callable[[EgressReport], None] | None = None,
     ) -> None:
         self._allowed = frozenset(allowed_uids)
         self._ack_timeout = ack_timeout
         self._return_timeout = return_timeout
         self._settings = settings or Settings("", "", "")
+        self._reported = reported
         self._synced = asyncio.Event()
         self._routes: dict[str, Route] = {}
         self._session: _Session | None = None
@@ -122,6 +129,28 @@ class EdgeLink:
         if self._routes.pop(sandbox, None) is not None:
             await self._announce(Remove(self._next(), sandbox))
 
+    async def explain(self, policy: Policy, question: Question) -> Explanation:
+        """What the edge would do under a policy.
+
+        Raises:
+            Unavailable: there is no edge, or it does not answer.
+        """
+        session = self._session
+        if session is not None and session.open:
+            message = Explain(self._next(), policy, question)
+            future = session.awaited(message.seq)
+            session.send(message)
+            try:
+                async with asyncio.timeout(self._ack_timeout):
+                    answer = await future
+                if answer is not None:
+                    return answer
+            except TimeoutError:
+                log.warning("edge did not answer a question in time")
+            finally:
+                session.forget(message.seq)
+        raise Unavailable("the edge is not there to explain it", "try again in a moment")
+
     async def serve(self, listener: socket.socket) -> None:
         """Takes connections until cancelled.
 
@@ -151,12 +180,7 @@ class EdgeLink:
             await _expect_hello(reader)
             self._begin(session)
             while True:
-                message = await _read(reader)
-                if not isinstance(message, protocol.Ack):
-                    raise ValueError("a second hello")
-                session.acknowledged(message.seq)
-                if self._session is session:
-                    self._synced.set()
+                self._take(session, await _read(reader))
         except (OSError, EOFError, ValueError, msgspec.MsgspecError) as error:
             log.info("edge disconnected", extra={"cause": repr(error)})
         finally:
@@ -165,13 +189,30 @@ class EdgeLink:
                 self._synced.clear()
             session.close()
 
+    def _take(self, session: _Session, message: protocol.FromEdge) -> None:
+        match message:
+            case protocol.Ack(seq):
+                session.answered(seq, None)
+                if self._session is session:
+                    self._synced.set()
+            case protocol.Explained(seq, explanation):
+                session.answered(seq, explanation)
+            case protocol.EgressReport():
+                if self._reported is not None:
+                    self._reported(message)
+            case protocol.EdgeHello():
+                raise ValueError("a second hello")
+
     def _begin(self, session: _Session) -> None:
         # A new connection means a new edge: an older one is dead or about to be.
         if self._session is not None:
             self._session.close()
         self._session = session
         self._synced.clear()
-        session.send(Sync(self._next(), list(self._routes.values()), self._settings))
+        routes, later = _fitting(self._routes.values())
+        session.send(Sync(self._next(), routes, self._settings))
+        for route in later:
+            session.send(Put(self._next(), route))
         log.info("edge connected", extra={"sandboxes": len(self._routes)})
 
     async def _announce(self, message: Put | Remove) -> None:
@@ -192,6 +233,23 @@ class EdgeLink:
     def _next(self) -> int:
         self._seq += 1
         return self._seq
+
+
+def _fitting(routes: Iterable[Route]) -> tuple[list[Route], list[Route]]:
+    """All routes as one message holds them, and those whose policies found no room in it: these
+    are told once more, whole. Until then nothing leaves their sandboxes.
+    """
+    told: list[Route] = []
+    later: list[Route] = []
+    room = _MOST_SYNCED
+    for route in routes:
+        room -= len(msgspec.json.encode(route))
+        if room < 0 and route.egress.rules:
+            later.append(route)
+            told.append(msgspec.structs.replace(route, egress=Policy()))
+        else:
+            told.append(route)
+    return told, later
 
 
 async def _read(reader: asyncio.StreamReader) -> protocol.FromEdge:

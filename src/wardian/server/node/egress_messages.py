@@ -219,4 +219,3 @@ class Traffic(_Part, frozen=True):
     sandbox: str
     sent: U64
     received: U64
-

@@ -51,6 +51,7 @@ def offer(names: Iterable[str], directory: Path, report: Report) -> None:
             workdir=metadata.workdir,
             env=metadata.env,
             start_command=metadata.start_command,
+            egress=metadata.egress,
         )
         try:
             _place(archive, directory / archive.name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -33,9 +34,24 @@ class Agents:
             SandboxPaused: nothing in it can answer.
             Unavailable: its agent could not be reached, or did not take it.
         """
+        await self._init(record, {"envVars": changes}, "environment")
+
+    async def trust(self, record: SandboxRecord, certificates: str) -> None:
+        """Has a sandbox trust more certificates; that it does already is no error.
+
+        Args:
+            record: of the sandbox.
+            certificates: PEM.
+
+        Raises:
+            SandboxPaused, Unavailable: as above.
+        """
+        await self._init(record, {"caBundle": certificates}, "certificates")
+
+    async def _init(self, record: SandboxRecord, message: dict[str, Any], what: str) -> None:
         if record.state in (State.PAUSED, State.ASLEEP):
             raise SandboxPaused(record.id)
-        body = msgspec.json.encode({"envVars": changes})
+        body = msgspec.json.encode(message)
         try:
             async with asyncio.timeout(_DEADLINE):
                 socket = await open_socket(self._launcher_socket, record.id)
@@ -48,10 +64,10 @@ class Agents:
                 )
         except (OSError, EOFError, ValueError, SocketRefused) as error:
             raise Unavailable(
-                f"the agent of sandbox {record.id} could not be told of its environment",
+                f"the agent of sandbox {record.id} could not be told of its {what}",
                 "try again",
             ) from error
         if status != 204:
             raise Unavailable(
-                f"the agent of sandbox {record.id} did not take its environment (HTTP {status})"
+                f"the agent of sandbox {record.id} did not take its {what} (HTTP {status})"
             )

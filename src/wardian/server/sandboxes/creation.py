@@ -8,6 +8,8 @@ from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Any, Protocol
 
+from wardian.server.egress.model import Egress, StoredEgress
+from wardian.server.egress.policies import Policies
 from wardian.server.errors import ClassUnsupported, Unavailable, WardianError
 from wardian.server.node import protocol
 from wardian.server.node.edge_link import EdgeLink
@@ -61,6 +63,7 @@ class Creation:
         expiry: Expiry,
         changes: Changes,
         routes: Routes,
+        policies: Policies,
     ) -> None:
         self._store = store
         self._templates = templates
@@ -69,6 +72,7 @@ class Creation:
         self._expiry = expiry
         self._changes = changes
         self._routes = routes
+        self._policies = policies
 
     async def create(
         self, tenant: str, wanted: NewSandbox, idempotency: Idempotency | None = None
@@ -77,6 +81,7 @@ class Creation:
 
         Raises:
             TemplateNotFound, ClassUnsupported, NameTaken, IdempotencyMismatch: nothing was made.
+            PresetNotFound, SecretNotFound, SecretHost, PrivateDestination: nor then.
             NoSpace, NoCapacity, Unavailable, WardianError: the record says why it failed.
         """
         if wanted.isolation not in ISOLATION_CLASSES:
@@ -87,21 +92,30 @@ class Creation:
             if known and (earlier := await self._settled(known)):
                 return earlier
             template = await self._templates.get(wanted.template)
-            record = _draft(tenant, wanted, template)
+            record = self._policies.begin(
+                _draft(tenant, wanted, template),
+                wanted.secret_env,
+                may_reach_private=wanted.may_reach_private,
+            )
             made = await self._make(record, template, idempotency)
             if isinstance(made, SandboxRecord):
                 return made
+            self._routes.forget(record.id)
             # The same call came in between; the next turn waits for it.
         raise Unavailable("the call this one repeats keeps failing", "use a new Idempotency-Key")
 
     async def _make(
         self, record: SandboxRecord, template: Template, idempotency: Idempotency | None
     ) -> SandboxRecord | str:
-        request = _launch_request(record, template)
+        request = _launch_request(record, template, self._policies.trust(record))
         async with self._changes.of(record.id):
             if record.name is not None or idempotency is not None:
                 # Another sandbox may have the name or the key: know that before making one.
-                known = await self._store.insert(record, idempotency)
+                try:
+                    known = await self._store.insert(record, idempotency)
+                except WardianError:
+                    self._routes.forget(record.id)
+                    raise
                 if known is not None:
                     return known
                 work = (self._launch(request), self._edge.introduce(self._routes.of(record)))
@@ -155,6 +169,7 @@ class Creation:
                 log.warning(
                     "undoing a create failed", extra={"sandbox": record.id, "cause": repr(result)}
                 )
+        self._routes.forget(record.id)
         if isinstance(error, LauncherFailure):
             return WardianError(f"sandbox could not be made: {error.message}", _advice(error))
         return error
@@ -196,10 +211,11 @@ def _draft(tenant: str, wanted: NewSandbox, template: Template) -> SandboxRecord
         ),
         created_at=now,
         expires_at=None if wanted.timeout is None else now + wanted.timeout * 1000,
+        egress=StoredEgress(wanted.egress or Egress(), template.egress),
     )
 
 
-def _launch_request(record: SandboxRecord, template: Template) -> protocol.Create:
+def _launch_request(record: SandboxRecord, template: Template, trust: str) -> protocol.Create:
     limits = record.limits
     return protocol.Create(
         sandbox=record.id,
@@ -217,7 +233,7 @@ def _launch_request(record: SandboxRecord, template: Template) -> protocol.Creat
             default_user=record.user,
             default_workdir=record.workdir,
             env=record.secrets.env,
-            trust="",
+            trust=trust,
             memory_bytes=limits.memory_bytes,
             cpu_millis=limits.cpu_millis,
             disk_bytes=limits.disk_bytes,

@@ -29,8 +29,17 @@ def merged(record: SandboxRecord, changes: Mapping[str, str | None]) -> Secrets:
             env.pop(name, None)
         else:
             env[name] = value
+    return with_env(record.secrets, env)
+
+
+def with_env(secrets: Secrets, env: dict[str, str]) -> Secrets:
+    """Secrets with another environment.
+
+    Raises:
+        InvalidRequest: it has too many names, or too many bytes.
+    """
     if len(env) > MOST_NAMES:
         raise InvalidRequest(f"env: {len(env)} names in all, at most {MOST_NAMES} are possible")
     if (total := size(env)) > MOST_BYTES:
         raise InvalidRequest(f"env: {total} bytes in all, at most {MOST_BYTES} are possible")
-    return replace(record.secrets, env=env)
+    return replace(secrets, env=env)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 
+from wardian.server.egress.policies import Policies
 from wardian.server.errors import SandboxEnded, SandboxNotFound
 from wardian.server.node.edge_link import EdgeLink
 from wardian.server.node.launcher import LauncherClient, LauncherFailure
@@ -51,6 +53,7 @@ class Lifecycle:
         changes: Changes,
         routes: Routes,
         agents: Agents,
+        policies: Policies,
     ) -> None:
         self._store = store
         self._launcher = launcher
@@ -59,10 +62,13 @@ class Lifecycle:
         self._changes = changes
         self._routes = routes
         self._agents = agents
+        self._policies = policies
 
     async def restore(self) -> None:
-        """Takes over what an earlier process left: routes and deadlines."""
+        """Takes over what an earlier process left: policies, routes and deadlines."""
         records = await self._store.live()
+        for record in records:
+            self._policies.restore(record)
         self._edge.restore(
             self._routes.of(record) for record in records if record.state is not State.CREATING
         )
@@ -116,6 +122,7 @@ class Lifecycle:
         labels: dict[str, str] | Unchanged = UNCHANGED,
         timeout: int | Unchanged | None = UNCHANGED,
         env: dict[str, str | None] | Unchanged = UNCHANGED,
+        secret_env: Mapping[str, str] | None = None,
     ) -> SandboxRecord:
         """Changes a sandbox.
 
@@ -123,9 +130,11 @@ class Lifecycle:
             labels: replace all it had.
             timeout: seconds from now; ``None``: it never expires.
             env: merged into what commands get; ``None`` takes a variable away.
+            secret_env: variables that are to hold placeholders of the secrets named.
 
         Raises:
             SandboxEnded: it has ended.
+            SecretNotFound: there is no secret of the name.
             NameTaken: another one has the name.
             InvalidRequest: the environment would become too large.
             SandboxPaused, Unavailable: its agent can't be told of the environment.
@@ -137,17 +146,28 @@ class Lifecycle:
             expires_at = current.expires_at
             if not isinstance(timeout, Unchanged):
                 expires_at = None if timeout is None else now_ms() + timeout * 1000
+            placed, held = self._policies.held(current, secret_env or {})
+            if held:
+                env = {**({} if isinstance(env, Unchanged) else env), **held}
             changed = replace(
-                current,
+                placed,
                 name=current.name if isinstance(name, Unchanged) else name,
                 labels=current.labels if isinstance(labels, Unchanged) else labels,
                 expires_at=expires_at,
-                secrets=current.secrets if isinstance(env, Unchanged) else merged(current, env),
+                secrets=placed.secrets if isinstance(env, Unchanged) else merged(placed, env),
             )
-            if not await self._store.set_details(current, changed):
-                raise SandboxEnded(record.id)
-            if not isinstance(env, Unchanged):
-                await self._tell(current, changed, env)
+            claimed = self._policies.claim(changed) if held else None
+            try:
+                if not await self._store.set_details(current, changed):
+                    raise SandboxEnded(record.id)
+                if not isinstance(env, Unchanged):
+                    await self._tell(current, changed, env)
+            except BaseException:
+                if claimed is not None:
+                    self._policies.unclaim(record.id, claimed)
+                raise
+            if claimed is not None:
+                await self._policies.enforce(changed)
             self._expiry.schedule(record.id, changed.expires_at)
             return changed
 
@@ -194,7 +214,7 @@ class Lifecycle:
                 return
             record = await self._store.by_id(sandbox)
             if record is not None:
-                await self._edge.put(self._routes.of(record))
+                await self._policies.enforce(record)
                 log.info("adopted", extra={"sandbox": sandbox})
 
     async def note_state(self, sandbox: str, state: State) -> None:

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from wardian.server.egress.model import Egress, StoredEgress
 from wardian.server.node.protocol import EndReason, Usage
 
 ISOLATION_CLASSES = ("container",)
@@ -42,11 +43,16 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """What is kept encrypted; never in a log or an error."""
+    """What is kept encrypted; never in a log or an error.
+
+    Args:
+        placeholders: what the sandbox holds in place of secrets, by the names of these.
+    """
 
     agent_token: str = field(repr=False)
     traffic_token: str | None = field(repr=False)
     env: dict[str, str] = field(repr=False)
+    placeholders: dict[str, str] = field(default_factory=dict[str, str], repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +85,7 @@ class SandboxRecord:
     ended_at: int | None = None
     ending: str | None = None
     usage: Usage | None = None
+    egress: StoredEgress = field(default_factory=StoredEgress)
 
     @property
     def live(self) -> bool:
@@ -97,7 +104,14 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class NewSandbox:
-    """What a caller wants; ``timeout`` in seconds, ``None``: never expires."""
+    """What a caller wants.
+
+    Args:
+        timeout: seconds; ``None``: never expires.
+        secret_env: variables that hold a placeholder, and the secrets these stand for.
+        egress: ``None``: what the template grants.
+        may_reach_private: whether its rules may grant what is not public.
+    """
 
     template: str = "base"
     name: str | None = None
@@ -109,6 +123,9 @@ class NewSandbox:
     workdir: str | None = None
     limits: Limits = field(default_factory=Limits)
     private_traffic: bool = False
+    secret_env: dict[str, str] = field(default_factory=dict[str, str])
+    egress: Egress | None = None
+    may_reach_private: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import msgspec
 from sqlalchemy import Row
 
+from wardian.server.egress.model import Egress, StoredEgress
 from wardian.server.node.protocol import Usage
 from wardian.server.sandboxes.records import Limits, SandboxRecord, Secrets, State
 from wardian.server.store.sealing import Sealer
+
+log = logging.getLogger(__name__)
+
+_NOTHING = StoredEgress()
 
 _labels = msgspec.json.Decoder(dict[str, str])
 _layers = msgspec.json.Decoder(tuple[str, ...])
 _secrets = msgspec.json.Decoder(Secrets)
 _usage = msgspec.json.Decoder(Usage)
+_egress = msgspec.json.Decoder(StoredEgress)
 
 
 def to_text(value: Any) -> str:
@@ -52,7 +59,13 @@ def to_row(record: SandboxRecord, sealer: Sealer) -> dict[str, object]:
         "ended_at": record.ended_at,
         "ending": record.ending,
         "usage": None if record.usage is None else to_text(record.usage),
+        "egress": egress_text(record),
     }
+
+
+def egress_text(record: SandboxRecord) -> str | None:
+    """A record's egress as it is kept; nothing of it is secret."""
+    return None if record.egress == _NOTHING else to_text(record.egress)
 
 
 def from_row(row: Row[Any], sealer: Sealer) -> SandboxRecord:
@@ -86,4 +99,14 @@ def from_row(row: Row[Any], sealer: Sealer) -> SandboxRecord:
         ended_at=row.ended_at,
         ending=row.ending,
         usage=None if row.usage is None else _usage.decode(row.usage),
+        egress=_NOTHING if row.egress is None else _read_egress(row.id, row.egress),
     )
+
+
+def _read_egress(sandbox: str, text: str) -> StoredEgress:
+    try:
+        return _egress.decode(text)
+    except msgspec.MsgspecError as error:
+        # Rules of another version: what can't be read lets nothing out, and keeps nobody else.
+        log.error("egress rules can't be read", extra={"sandbox": sandbox, "cause": str(error)})
+        return StoredEgress(own=Egress(template=False))

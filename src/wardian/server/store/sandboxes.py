@@ -23,7 +23,7 @@ from wardian.server.sandboxes.records import Idempotency, SandboxRecord, Standin
 from wardian.server.store import idempotency, tables
 from wardian.server.store.database import Database
 from wardian.server.store.pages import Filter, Page, Position, statement
-from wardian.server.store.rows import from_row, seal, to_row, to_text
+from wardian.server.store.rows import egress_text, from_row, seal, to_row, to_text
 from wardian.server.store.sealing import Sealer
 
 Result = TypeVar("Result")
@@ -60,6 +60,7 @@ _set_details = _update_live.values(
     expires_at=bindparam("new_expiry"),
     secrets=bindparam("new_secrets"),
 )
+_set_egress = _update_live.values(egress=bindparam("new_egress"), secrets=bindparam("new_secrets"))
 
 
 class SandboxStore:
@@ -237,6 +238,15 @@ class SandboxStore:
             return True
 
         return await self._looking_twice(work)
+
+    async def set_egress(self, changed: SandboxRecord) -> bool:
+        """Replaces egress and secrets by those of ``changed``; false when it has ended."""
+        values = {
+            "of_id": changed.id,
+            "new_egress": egress_text(changed),
+            "new_secrets": seal(changed, self._sealer),
+        }
+        return await self._change(_set_egress, values)
 
     async def purge_idempotency(self, now: int) -> None:
         """Forgets Idempotency-Keys that are too old; ``now`` in milliseconds."""

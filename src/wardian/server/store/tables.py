@@ -46,6 +46,8 @@ sandboxes = Table(
     Column("ended_at", BigInteger),
     Column("ending", Text),
     Column("usage", Text),
+    # What was asked for and what the template gave; NULL: nothing.
+    Column("egress", Text),
     Index("sandboxes_order", "tenant", "created_at", "id"),
     Index("sandboxes_state", "state"),
     # A name is taken only as long as its sandbox has not ended.
@@ -119,6 +121,49 @@ templates = Table(
     Column("start_command", Text),
     Column("source", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
+    Column("egress", Text),
+)
+
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("hosts", Text, nullable=False),
+    # Encrypted.
+    Column("value", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+)
+
+authorities = Table(
+    "authorities",
+    metadata,
+    Column("instance", Text, primary_key=True),
+    Column("certificate", Text, nullable=False),
+    # Encrypted.
+    Column("private_key", Text, nullable=False),
+)
+
+egress_events = Table(
+    "egress_events",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    # No reference: what was seen of a sandbox is kept whatever becomes of its record.
+    Column("sandbox", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("verdict", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("event", Text, nullable=False),
+    Index("egress_events_order", "sandbox", "number"),
+)
+
+egress_traffic = Table(
+    "egress_traffic",
+    metadata,
+    Column("sandbox", Text, primary_key=True),
+    Column("bytes_sent", BigInteger, nullable=False),
+    Column("bytes_received", BigInteger, nullable=False),
 )
 
 migrations = Table(

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 
+from wardian.server.egress.model import Egress
 from wardian.server.store import tables
 from wardian.server.store.database import Database
 from wardian.server.templates.model import Template
@@ -105,6 +106,9 @@ def _to_row(template: Template) -> dict[str, object]:
         "start_command": template.start_command,
         "source": template.source,
         "created_at": int(template.created_at.timestamp() * 1000),
+        "egress": None
+        if template.egress is None
+        else msgspec.json.encode(template.egress).decode(),
     }
 
 
@@ -120,4 +124,5 @@ def _from_row(row: Row[Any]) -> Template:
         source=row.source,
         created_at=datetime.fromtimestamp(row.created_at / 1000, UTC),
         tenant=row.tenant,
+        egress=None if row.egress is None else msgspec.json.decode(row.egress, type=Egress),
     )

@@ -288,6 +288,7 @@ class TemplateCatalog:
             start_command=metadata.start_command,
             source=source,
             created_at=datetime.now(UTC),
+            egress=metadata.egress,
         )
         if before is not None and replace(wanted, created_at=before.created_at) == before:
             return before, False

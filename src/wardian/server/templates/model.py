@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from wardian.server.egress.model import Egress
+
 
 @dataclass(frozen=True, slots=True)
 class TemplateMetadata:
@@ -15,12 +17,14 @@ class TemplateMetadata:
         workdir: where a command that names no directory starts; ``None``: the user's home.
         env: environment of every command.
         start_command: what to run once at start, as a shell line; ``None``: nothing.
+        egress: what sandboxes may reach that do not refuse it; ``None``: nothing.
     """
 
     user: str = "root"
     workdir: str | None = None
     env: dict[str, str] = field(default_factory=dict[str, str])
     start_command: str | None = None
+    egress: Egress | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,7 @@ class Template:
         source: where it came from, e.g. ``tar``, ``oci-archive`` or an image reference with digest.
         created_at: when it was stored or last replaced, UTC.
         tenant: whose it is; ``None``: shared by all.
+        egress: what its sandboxes may reach that do not refuse it; ``None``: nothing.
     """
 
     name: str
@@ -50,6 +55,7 @@ class Template:
     source: str
     created_at: datetime
     tenant: str | None = None
+    egress: Egress | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from wardian.server.egress.model import Egress, meant
 from wardian.server.templates.model import TemplateMetadata
 
 #: Raised when the builder changes in a way that changes what a recipe gives.
@@ -30,6 +31,7 @@ class _Defaults(Struct, forbid_unknown_fields=True):
     workdir: str | None = None
     env: dict[str, str] = msgspec.field(default_factory=dict[str, str])
     start_command: str | None = None
+    egress: str | Egress | None = None
 
 
 class _Document(Struct, forbid_unknown_fields=True):
@@ -126,7 +128,11 @@ def read(directory: Path) -> Recipe:
         packages=tuple(document.packages),
         script=script,
         metadata=TemplateMetadata(
-            defaults.user, defaults.workdir, dict(defaults.env), defaults.start_command
+            defaults.user,
+            defaults.workdir,
+            dict(defaults.env),
+            defaults.start_command,
+            None if defaults.egress is None else meant(defaults.egress),
         ),
         digest=_digest(raw, script_text),
         description=document.description,

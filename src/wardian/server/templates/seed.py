@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from msgspec import Struct
 
+from wardian.server.egress.model import Egress
 from wardian.server.errors import TemplateNotFound, Unavailable, WardianError
 from wardian.server.templates.model import TemplateMetadata
 
@@ -33,6 +34,7 @@ class Seed(Struct, frozen=True, forbid_unknown_fields=True):
         workdir: default directory.
         env: default environment.
         start_command: shell line to run at start.
+        egress: what its sandboxes may reach.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Seed(Struct, frozen=True, forbid_unknown_fields=True):
     workdir: str | None
     env: dict[str, str]
     start_command: str | None
+    egress: Egress | None = None
 
 
 async def import_seeds(catalog: TemplateCatalog, directory: Path) -> None:
@@ -66,7 +69,7 @@ async def _import_one(catalog: TemplateCatalog, seed: Seed, archive: Path) -> No
             return
     except TemplateNotFound:
         pass
-    metadata = TemplateMetadata(seed.user, seed.workdir, seed.env, seed.start_command)
+    metadata = TemplateMetadata(seed.user, seed.workdir, seed.env, seed.start_command, seed.egress)
     while True:
         try:
             await catalog.import_rootfs_tar(

@@ -1,0 +1,1 @@
+"""What a sandbox may reach, and what is told of what it did reach."""

@@ -1,0 +1,1 @@
+"""Credentials that never enter a sandbox."""
