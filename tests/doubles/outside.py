@@ -59,6 +59,8 @@ def outside(world: World) -> Iterator[Outside]:
         authority = Authority.new(Path(directory))
         certificate = Path(directory) / "authority.pem"
         certificate.write_text(authority.pem)
+        # The control plane, another user, reads it.
+        Path(directory).chmod(0o755)
         made = Outside(world, authority, certificate)
         web = Web(authority, made.record)
         with world.outside.entered():

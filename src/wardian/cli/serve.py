@@ -27,6 +27,14 @@ from ._failures import Failure
     help="A proxy in front whose X-Forwarded-* are believed; may be repeated.",
 )
 @click.option(
+    "--trust",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="Certificates (PEM) that servers sandboxes talk to are verified against, instead of the "
+    "system's; may be repeated.",
+)
+@click.option(
     "--template", "templates", multiple=True, help="A recipe to offer (base); may be repeated."
 )
 def serve_command(
@@ -36,6 +44,7 @@ def serve_command(
     tls_certificate: Path | None,
     tls_key: Path | None,
     trusted_proxies: tuple[str, ...],
+    trust: tuple[Path, ...],
     templates: tuple[str, ...],
 ) -> None:
     """Run the server in the foreground, as root; set up first what is missing."""
@@ -49,6 +58,7 @@ def serve_command(
         "domain": domain,
         "templates": templates,
         "trusted_proxies": trusted_proxies,
+        "trust": trust,
     }
     options = {name: value for name, value in given.items() if value}
     try:

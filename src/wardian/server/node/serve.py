@@ -25,6 +25,7 @@ def serve(
     tls_key: Path | None = None,
     templates: tuple[str, ...] = ("base",),
     trusted_proxies: tuple[str, ...] = (),
+    trust: tuple[Path, ...] = (),
     report: Report = to_stderr,
 ) -> NoReturn:
     """Runs the node of ``home`` in the foreground, by becoming its supervisor.
@@ -37,6 +38,8 @@ def serve(
         tls_key: PEM file.
         templates: recipes to build where missing and to offer.
         trusted_proxies: addresses of proxies in front whose X-Forwarded-* are believed.
+        trust: PEM files of the certificates that servers out there are verified against; none: the
+            system's.
         report: told what is being done.
 
     Raises:
@@ -47,7 +50,7 @@ def serve(
     _check_not_running(where)
     tls = _tls(tls_certificate, tls_key)
     proxies = tuple(_address(text) for text in trusted_proxies)
-    options = Options(where, listen, domain, tls, templates, proxies)
+    options = Options(where, listen, domain, tls, templates, proxies, tuple(trust))
     configuration = set_up(options, report)
     report(f"listening on {url_of(configuration)}")
     report(f"the API key lies in {where / 'api-key'} (root may read it)")

@@ -46,6 +46,8 @@ class Options:
         tls: certificate and key of the listener; ``None``: plain HTTP.
         templates: recipes that are built where missing and offered to the control plane.
         trusted_proxies: addresses of proxies in front whose X-Forwarded-* are believed.
+        trust: PEM files of the certificates that servers out there are verified against; none: the
+            system's.
     """
 
     home: Path
@@ -54,6 +56,7 @@ class Options:
     tls: Tls | None = None
     templates: tuple[str, ...] = ("base",)
     trusted_proxies: tuple[str, ...] = ()
+    trust: tuple[Path, ...] = ()
 
 
 def set_up(options: Options, report: Report = to_stderr) -> Configuration:
@@ -85,6 +88,7 @@ def set_up(options: Options, report: Report = to_stderr) -> Configuration:
         uid_base=UID_BASE,
         uid_slots=UID_SLOTS,
         trusted_proxies=list(options.trusted_proxies),
+        trust=[str(path.absolute()) for path in options.trust],
         parked=parked_for(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")),
     )
     home.ensure_first_key(options.home, users)
