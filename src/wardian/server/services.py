@@ -15,6 +15,7 @@ from wardian.server.configuration import Configuration, ConfigurationError
 from wardian.server.egress import trust
 from wardian.server.egress.policies import Policies
 from wardian.server.egress.presets import Presets
+from wardian.server.egress.record import Record
 from wardian.server.exposures.exposures import Exposures
 from wardian.server.keys.keyring import Keyring
 from wardian.server.keys.tickets import TicketOffice
@@ -32,8 +33,10 @@ from wardian.server.secrets.secrets import Secrets
 from wardian.server.secrets.vault import Vault
 from wardian.server.store import authorities
 from wardian.server.store.database import Database, SqliteDatabase
+from wardian.server.store.egress_events import EgressEventStore
 from wardian.server.store.exposures import ExposureStore
 from wardian.server.store.keys import KeyStore
+from wardian.server.store.rotation import Rotation
 from wardian.server.store.sandboxes import SandboxStore
 from wardian.server.store.sealing import Sealer
 from wardian.server.store.secrets import SecretStore
@@ -55,6 +58,9 @@ class Services:
     exposures: Exposures
     policies: Policies
     secrets: Secrets
+    egress_record: Record
+    rotation: Rotation
+    sealer: Sealer
     reconciler: Reconciler
     launcher: LauncherClient
     edge: EdgeLink
@@ -87,6 +93,8 @@ async def open_services(configuration: Configuration) -> AsyncGenerator[Services
     launcher = LauncherClient(configuration.launcher_socket)
     try:
         sealer = Sealer.from_file(configuration.control_home / "secret.key")
+        rotation = Rotation(database, sealer)
+        await rotation.finish()
         sandboxes = SandboxStore(database, sealer)
         keyring = Keyring(KeyStore(database))
         await keyring.import_first(configuration.control_home / "first-key.sha256")
@@ -94,7 +102,8 @@ async def open_services(configuration: Configuration) -> AsyncGenerator[Services
         # root may connect too: for whoever debugs with a client of their own.
         authority = await authorities.obtain(database, sealer, configuration.instance)
         settings = Settings(authority.certificate, authority.key, trust.upstream(configuration))
-        edge = EdgeLink({configuration.edge_uid, 0}, settings=settings)
+        record = Record(EgressEventStore(database))
+        edge = EdgeLink({configuration.edge_uid, 0}, settings=settings, reported=record.take)
         expiry, changes, routes = Expiry(), Changes(), Routes()
         exposure_store = ExposureStore(database, sealer)
         for sandbox, exposed in groupby(await exposure_store.of_live(), attrgetter("sandbox")):
@@ -125,6 +134,9 @@ async def open_services(configuration: Configuration) -> AsyncGenerator[Services
             lifecycle=lifecycle,
             exposures=Exposures(exposure_store, sandboxes, routes, edge, changes),
             policies=policies,
+            egress_record=record,
+            rotation=rotation,
+            sealer=sealer,
             secrets=Secrets(secret_store, sandboxes, vault, changes, routes, policies),
             reconciler=Reconciler(sandboxes, launcher, lifecycle, changes),
             launcher=launcher,
@@ -147,6 +159,7 @@ async def running(services: Services, edge_listener: socket.socket) -> AsyncGene
     async with asyncio.TaskGroup() as tasks:
         owned = [
             tasks.create_task(services.edge.serve(edge_listener), name="edge"),
+            tasks.create_task(services.egress_record.run(), name="egress record"),
             tasks.create_task(services.reconciler.follow(), name="launcher events"),
             tasks.create_task(services.reconciler.run(), name="reconciler"),
             tasks.create_task(services.expiry.run(services.lifecycle.expire), name="expiry"),

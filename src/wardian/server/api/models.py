@@ -200,6 +200,8 @@ class SandboxUsage(Struct, frozen=True):
     pids: int
     disk_bytes: int
     oom_kills: int
+    egress_bytes_sent: int
+    egress_bytes_received: int
 
 
 class CreateKey(Struct, frozen=True, forbid_unknown_fields=True):

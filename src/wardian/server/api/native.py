@@ -8,6 +8,7 @@ from starlette.routing import BaseRoute, Route
 
 from wardian.server.api import models, openapi
 from wardian.server.api.egress_calls import OPERATIONS as EGRESS_OPERATIONS
+from wardian.server.api.egress_event_calls import OPERATIONS as EGRESS_EVENT_OPERATIONS
 from wardian.server.api.exposure_calls import OPERATIONS as EXPOSURE_OPERATIONS
 from wardian.server.api.node_calls import OPERATIONS as NODE_OPERATIONS
 from wardian.server.api.operations import Operation, route
@@ -23,6 +24,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *TICKET_OPERATIONS,
     *EXPOSURE_OPERATIONS,
     *EGRESS_OPERATIONS,
+    *EGRESS_EVENT_OPERATIONS,
     *SECRET_OPERATIONS,
     *NODE_OPERATIONS,
     *TEMPLATE_OPERATIONS,

@@ -70,7 +70,7 @@ def _models(operations: Sequence[Operation], error: type[Struct]) -> list[Any]:
         for model in (operation.query, operation.body, *operation.answers.values()):
             if model is not None:
                 found[model] = None
-        found |= dict.fromkeys(operation.events.values())
+        found |= dict.fromkeys((*operation.events.values(), *operation.streams.values()))
     return list(found)
 
 
@@ -102,7 +102,15 @@ def _describe(operation: Operation, schemas: dict[str, Any], error: type[Struct]
             answer["content"] = _json(model)
         responses[str(status)] = answer
     if operation.events:
-        responses["200"] = _event_stream(operation.events)
+        stream = _event_stream(operation.events)
+        # Which of its forms comes is the caller's choice.
+        stream["content"] |= responses.get("200", {}).get("content", {})
+        responses["200"] = stream
+    for media_type, model in operation.streams.items():
+        responses["200"]["content"][media_type] = {
+            "schema": {"type": "string"},
+            "x-lines": _reference(model),
+        }
     responses["default"] = {"description": "It failed.", "content": _json(error)}
     described["responses"] = responses
     if operation.scopes:

@@ -52,6 +52,7 @@ class Operation:
         uploads: media types of a body that the handler reads itself.
         answers: what comes back, by status; ``None``: no content.
         events: what an event stream holds, by name, when it answers with one.
+        streams: what each line holds, by media type, when it answers with such a stream.
         headers: request headers it looks at, with their description.
     """
 
@@ -66,6 +67,7 @@ class Operation:
     body: type[Struct] | None = None
     uploads: tuple[str, ...] = ()
     events: dict[str, type[Any]] = field(default_factory=dict[str, type[Any]])
+    streams: dict[str, type[Struct]] = field(default_factory=dict[str, type[Struct]])
     headers: dict[str, str] = field(default_factory=dict[str, str])
 
 

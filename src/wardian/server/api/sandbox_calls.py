@@ -143,7 +143,9 @@ async def kill(call: Call) -> Response:
 
 async def usage(call: Call) -> Response:
     """Shows what a sandbox uses."""
-    return json(views.usage(await call.services.lifecycle.usage(await _found(call))))
+    record = await _found(call)
+    sent, received = await call.services.egress_record.traffic(record.id)
+    return json(views.usage(await call.services.lifecycle.usage(record), sent, received))
 
 
 _ONE = "/v1/sandboxes/{sandbox}"

@@ -60,6 +60,12 @@ class SecretList(Struct, frozen=True):
     secrets: list[SecretView]
 
 
+class RotationView(Struct, frozen=True):
+    """How many things were sealed anew: secrets, and what sandboxes and exposures keep sealed."""
+
+    secrets: int
+
+
 def _name(call: Call) -> str:
     try:
         return msgspec.convert(call.path("name"), SecretName)
@@ -99,6 +105,14 @@ async def remove(call: Call) -> Response:
     return Response(status_code=204)
 
 
+async def rotate(call: Call) -> Response:
+    """Seals everything anew under a new key."""
+    services = call.services
+    count = await services.rotation.run()
+    services.tickets.renew(services.sealer.derive("tickets"))
+    return json(RotationView(count))
+
+
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
         method="GET",
@@ -127,5 +141,14 @@ OPERATIONS: tuple[Operation, ...] = (
         handler=remove,
         scopes=_SCOPES,
         answers={204: None},
+    ),
+    Operation(
+        method="POST",
+        path="/v1/secrets/rotate-key",
+        name="rotateKey",
+        summary="Seal everything in the database anew under a new key; tickets become void.",
+        handler=rotate,
+        scopes=("admin",),
+        answers={200: RotationView},
     ),
 )

@@ -54,8 +54,8 @@ def sandbox(record: SandboxRecord, domain: str, key: ApiKey) -> models.Sandbox:
     )
 
 
-def usage(used: Usage) -> models.SandboxUsage:
-    """What a sandbox uses."""
+def usage(used: Usage, sent: int, received: int) -> models.SandboxUsage:
+    """What a sandbox uses, and the bytes that went out of it and came back."""
     return models.SandboxUsage(
         cpu_seconds=used.cpu_usec / 1_000_000,
         memory_bytes=used.memory_bytes,
@@ -63,6 +63,8 @@ def usage(used: Usage) -> models.SandboxUsage:
         pids=used.pids,
         disk_bytes=used.disk_bytes,
         oom_kills=used.oom_kills,
+        egress_bytes_sent=sent,
+        egress_bytes_received=received,
     )
 
 

@@ -60,6 +60,10 @@ class TicketOffice:
         self._keyring = keyring
         self._decode = msgspec.json.Decoder(Ticket).decode
 
+    def renew(self, secret: bytes) -> None:
+        """Goes on with another secret: all tickets made until now are void."""
+        self._secret = secret
+
     def issue(self, ticket: Ticket) -> str:
         """The ticket as text that may stand in a query without encoding."""
         content = msgspec.json.encode(ticket)

@@ -86,12 +86,12 @@ class ExposureStore:
             "name": exposure.name,
             "visibility": exposure.visibility,
             "host_header": exposure.host_header,
-            "secrets": self._sealer.seal(sealed, _context(exposure.sandbox, exposure.port)),
+            "secrets": self._sealer.seal(sealed, context(exposure.sandbox, exposure.port)),
             "created_at": exposure.created_at,
         }
 
     def _from_row(self, row: Row[Any]) -> Exposure:
-        opened = self._sealer.open(row.secrets, _context(row.sandbox, row.port))
+        opened = self._sealer.open(row.secrets, context(row.sandbox, row.port))
         return Exposure(
             sandbox=row.sandbox,
             port=row.port,
@@ -103,5 +103,6 @@ class ExposureStore:
         )
 
 
-def _context(sandbox: str, port: int) -> str:
+def context(sandbox: str, port: int) -> str:
+    """What token and signing key are sealed for."""
     return f"{sandbox}:{port}"
