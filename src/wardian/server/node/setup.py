@@ -17,7 +17,16 @@ import msgspec
 
 from wardian.server import configuration
 from wardian.server.configuration import Configuration, Pool, Tls
-from wardian.server.node import accounts, binaries, home, interpreter, packages, pool_image, seeding
+from wardian.server.node import (
+    accounts,
+    binaries,
+    home,
+    interpreter,
+    package_sources,
+    packages,
+    pool_image,
+    seeding,
+)
 from wardian.server.node.progress import Report, to_stderr
 from wardian.server.node.setup_error import SetupError
 from wardian.server.node.world_readable import first_obstacle
@@ -89,6 +98,7 @@ def set_up(options: Options, report: Report = to_stderr) -> Configuration:
         uid_slots=UID_SLOTS,
         trusted_proxies=list(options.trusted_proxies),
         trust=[str(path.absolute()) for path in options.trust],
+        packages=package_sources.detect(os.environ, Path.home()),
         parked=parked_for(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")),
     )
     home.ensure_first_key(options.home, users)
