@@ -36,6 +36,7 @@ pub mod signature;
 pub mod tar;
 pub mod terminal;
 pub mod timestamp;
+pub mod tls_hello;
 pub mod token;
 pub mod vt;
 pub mod zstd_frame;
