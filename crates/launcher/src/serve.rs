@@ -25,6 +25,8 @@ const SWEEP: Duration = Duration::from_secs(5);
 const LOCK_PAUSE: Duration = Duration::from_millis(5);
 const LOCK_ATTEMPTS: u32 = 400;
 const MOST_PARKED: u32 = 256;
+/// Each sandbox takes half a dozen.
+const MOST_FILES: u64 = 1_048_576;
 /// How long the last sandboxes' file systems may take to be unmounted: each writes back all of the
 /// pool.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -57,6 +59,8 @@ fn file(path: &Path) -> impl FnOnce(io::Error) -> ServeError + '_ {
 /// [`ServeError`] if the node can't be brought up or its socket can't be listened on.
 pub(crate) fn run(config: &Path) -> Result<(), ServeError> {
     raw::set_undumpable().map_err(|e| KernelError::new("prctl", "the launcher", e))?;
+    raw::limit_resource(libc::RLIMIT_NOFILE, MOST_FILES, u64::MAX)
+        .map_err(|e| KernelError::new("limit open files of", "the launcher", e))?;
     let node = read(config)?;
     let state = node.run.join("launcher");
     let records = state.join("sandboxes");

@@ -218,6 +218,8 @@ fn the_edge_gets_sockets_only_and_strangers_nothing() {
     client.ok(&create(&id, &[base]));
     let mut edge = connect_as(EDGE, &node);
     assert_eq!(edge.inside(&id, "echo hi").text, "hi\n");
+    edge.ok(&json!({"op": "open_outbound", "sandbox": id}));
+    edge.descriptors.clear();
     for request in [
         json!({"op": "list"}),
         json!({"op": "kill", "sandbox": id}),

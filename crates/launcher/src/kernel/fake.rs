@@ -301,6 +301,18 @@ impl Kernel for Fake {
             (0..count).map(|_| null()).collect()
         })
     }
+    fn open_outbound(&self, path: &Path) -> Result<Vec<OwnedFd>> {
+        let object = path.display().to_string();
+        self.make("open outbound", object, |s| {
+            assert!(s.world.wires.contains(path), "no edge namespace");
+            vec![null(), null(), null()]
+        })
+    }
+    fn duplicate(&self, descriptors: &[OwnedFd]) -> Result<Vec<OwnedFd>> {
+        self.make("duplicate", descriptors.len().to_string(), |_| {
+            descriptors.iter().map(|_| null()).collect()
+        })
+    }
     fn kill(&self, process: &Process) -> Result<()> {
         self.unmake("kill", process.pid.to_string(), |s| {
             s.world.processes.remove(&process.pid);

@@ -1,7 +1,7 @@
 //! The real kernel.
 
-use super::{btrfs, overlay, sockets, tree, Death, Kernel, KernelError, Process, Result};
-use crate::parked::{Job, Order, Parked};
+use super::{btrfs, outbound, overlay, sockets, tree, Death, Kernel, KernelError, Process, Result};
+use crate::parked::{network, Job, Order, Parked};
 use rustix::fs::{Mode, CWD};
 use rustix::io::Errno;
 use rustix::mount::{mount_bind, unmount, UnmountFlags};
@@ -217,6 +217,18 @@ impl Kernel for Host {
         let object = format!("process {}", process.pid);
         // By its descriptor: a pid could have become another's meanwhile.
         sockets::make(&process.descriptor, family, count, &object)
+    }
+
+    fn open_outbound(&self, path: &Path) -> Result<Vec<OwnedFd>> {
+        let namespace = std::fs::File::open(path).map_err(|e| on("open", path)(errno(&e)))?;
+        outbound::open(namespace, network::WIRE, &path.display().to_string())
+    }
+
+    fn duplicate(&self, descriptors: &[OwnedFd]) -> Result<Vec<OwnedFd>> {
+        let copies = descriptors.iter().map(OwnedFd::try_clone);
+        copies
+            .collect::<std::io::Result<_>>()
+            .map_err(|e| KernelError::new("duplicate", "sockets", errno(&e)))
     }
 
     fn wait(&self, process: &Process, patience: Duration) -> Result<Option<Death>> {

@@ -7,9 +7,12 @@ pub(crate) mod fake;
 pub(crate) mod host;
 pub(crate) mod loop_device;
 pub(crate) mod netlink;
+mod nf_tables;
+pub(crate) mod outbound;
 pub(crate) mod overlay;
 mod park;
 pub(crate) mod raw;
+mod raw_socket;
 pub(crate) mod sockets;
 pub(crate) mod tree;
 
@@ -138,6 +141,11 @@ pub(crate) trait Kernel: std::fmt::Debug + Send + Sync + 'static {
     /// Unconnected TCP sockets made in the network namespace of a process.
     fn sockets_beside(&self, process: &Process, family: Family, count: u32)
         -> Result<Vec<OwnedFd>>;
+    /// Listener, resolver and packet socket in the edge namespace that is reachable at `path`; see
+    /// [`outbound::open`].
+    fn open_outbound(&self, path: &Path) -> Result<Vec<OwnedFd>>;
+    /// Copies of descriptors.
+    fn duplicate(&self, descriptors: &[OwnedFd]) -> Result<Vec<OwnedFd>>;
     /// Waits a moment between two attempts.
     fn pause(&self, time: Duration);
 }

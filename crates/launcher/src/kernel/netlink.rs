@@ -14,16 +14,16 @@ const NEW_ROUTE: u16 = 24;
 const REQUEST: u16 = 0x1;
 const ACKNOWLEDGE: u16 = 0x4;
 const EXCLUSIVE: u16 = 0x200;
-const CREATE: u16 = 0x400;
+pub(super) const CREATE: u16 = 0x400;
 const ERROR: u16 = 2;
 const UP: u32 = 1;
 const INET: u8 = 2;
 
 /// Builds one message: headers of fixed form, then attributes.
-struct Message(Vec<u8>);
+pub(super) struct Message(Vec<u8>);
 
 impl Message {
-    fn new(kind: u16, flags: u16, header: &[u8]) -> Self {
+    pub(super) fn new(kind: u16, flags: u16, header: &[u8]) -> Self {
         let mut bytes = vec![0; 16];
         bytes[4..6].copy_from_slice(&kind.to_ne_bytes());
         bytes[6..8].copy_from_slice(&(REQUEST | ACKNOWLEDGE | flags).to_ne_bytes());
@@ -31,11 +31,11 @@ impl Message {
         Self(bytes)
     }
 
-    fn attribute(&mut self, kind: u16, value: &[u8]) -> &mut Self {
+    pub(super) fn attribute(&mut self, kind: u16, value: &[u8]) -> &mut Self {
         self.nested(kind, |inner| inner.0.extend_from_slice(value))
     }
 
-    fn nested(&mut self, kind: u16, fill: impl FnOnce(&mut Self)) -> &mut Self {
+    pub(super) fn nested(&mut self, kind: u16, fill: impl FnOnce(&mut Self)) -> &mut Self {
         let start = self.0.len();
         self.0.extend_from_slice(&[0; 4]);
         fill(self);
@@ -44,6 +44,33 @@ impl Message {
         self.0[start + 2..start + 4].copy_from_slice(&kind.to_ne_bytes());
         self.0.resize(self.0.len().next_multiple_of(4), 0);
         self
+    }
+
+    /// Asks for no acknowledgement.
+    pub(super) fn unacknowledged(mut self) -> Self {
+        let flags = u16::from_ne_bytes([self.0[6], self.0[7]]) & !ACKNOWLEDGE;
+        self.0[6..8].copy_from_slice(&flags.to_ne_bytes());
+        self
+    }
+
+    /// The whole, with its length.
+    pub(super) fn finish(mut self) -> Result<Vec<u8>> {
+        let length = u32::try_from(self.0.len()).map_err(|_| Errno::TOOBIG)?;
+        self.0[..4].copy_from_slice(&length.to_ne_bytes());
+        Ok(self.0)
+    }
+}
+
+/// Reads one acknowledgement.
+pub(super) fn acknowledgement(socket: &OwnedFd, flags: RecvFlags) -> Result<()> {
+    let mut reply = [0; 4096];
+    let (got, _) = recv(socket, &mut reply[..], flags)?;
+    if got < 20 || u16::from_ne_bytes([reply[4], reply[5]]) != ERROR {
+        return Err(Errno::PROTO);
+    }
+    match i32::from_ne_bytes([reply[16], reply[17], reply[18], reply[19]]) {
+        0 => Ok(()),
+        error => Err(Errno::from_raw_os_error(-error)),
     }
 }
 
@@ -185,19 +212,9 @@ impl Netlink {
     }
 
     /// Sends a message and reads the acknowledgement.
-    fn ask(&self, mut message: Message) -> Result<()> {
-        let length = u32::try_from(message.0.len()).map_err(|_| Errno::TOOBIG)?;
-        message.0[..4].copy_from_slice(&length.to_ne_bytes());
-        send(&self.0, &message.0, SendFlags::empty())?;
-        let mut reply = [0; 4096];
-        let (got, _) = recv(&self.0, &mut reply[..], RecvFlags::empty())?;
-        if got < 20 || u16::from_ne_bytes([reply[4], reply[5]]) != ERROR {
-            return Err(Errno::PROTO);
-        }
-        match i32::from_ne_bytes([reply[16], reply[17], reply[18], reply[19]]) {
-            0 => Ok(()),
-            error => Err(Errno::from_raw_os_error(-error)),
-        }
+    fn ask(&self, message: Message) -> Result<()> {
+        send(&self.0, &message.finish()?, SendFlags::empty())?;
+        acknowledgement(&self.0, RecvFlags::empty())
     }
 }
 

@@ -1,5 +1,6 @@
 //! The system calls that neither the standard library nor rustix wrap, each as a safe function.
-//! All `unsafe` of the launcher's own work is here and in `btrfs.rs` and `loop_device.rs`.
+//! All `unsafe` of the launcher's own work is here and in `raw_socket.rs`, `btrfs.rs` and
+//! `loop_device.rs`.
 #![allow(unsafe_code)]
 
 use rustix::io::Errno;

@@ -26,13 +26,28 @@ pub(crate) fn make(
         Family::Ipv4 => AddressFamily::INET,
         Family::Ipv6 => AddressFamily::INET6,
     };
-    let work = || {
-        raw::enter_network(&namespace).map_err(|e| failed("setns to", e))?;
+    within(&namespace, object, || {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         (0..count)
             .map(|_| socket_with(family, SocketType::STREAM, flags, None))
             .collect::<std::result::Result<Vec<_>, _>>()
             .map_err(|e| failed("socket in", e))
+    })
+}
+
+/// Has `work` done by a thread in the network namespace that `namespace` stands for.
+///
+/// # Errors
+/// Those of getting there, and of `work`.
+pub(super) fn within<T: Send>(
+    namespace: &(impl AsFd + Sync),
+    object: &str,
+    work: impl FnOnce() -> Result<T> + Send,
+) -> Result<T> {
+    let failed = |call, errno| KernelError::new(call, object, errno);
+    let work = || {
+        raw::enter_network(namespace).map_err(|e| failed("setns to", e))?;
+        work()
     };
     // A thread of its own: it ends in that namespace, and no other request may start there.
     std::thread::scope(|scope| {
@@ -42,6 +57,6 @@ pub(crate) fn make(
             .map_err(|_| failed("start thread for", Errno::AGAIN))?;
         thread
             .join()
-            .unwrap_or_else(|_| Err(failed("socket in", Errno::IO)))
+            .unwrap_or_else(|_| Err(failed("work in", Errno::IO)))
     })
 }

@@ -9,7 +9,7 @@
 mod filesystem;
 pub(crate) mod helper;
 mod interior;
-mod network;
+pub(crate) mod network;
 pub(crate) mod pool;
 mod unrest;
 

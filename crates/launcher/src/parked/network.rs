@@ -5,7 +5,8 @@ use crate::kernel::netlink::{Action, Netlink, Route, Table, VirtualWire};
 use std::net::Ipv4Addr;
 
 const LOOPBACK: u32 = 1;
-const WIRE: u32 = 2;
+/// The number of the wire's link, at either end.
+pub(crate) const WIRE: u32 = 2;
 const MTU: u32 = 1500;
 const PREFIX: u8 = 30;
 /// Where the edge is, seen from the sandbox.

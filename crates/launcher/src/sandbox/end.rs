@@ -62,6 +62,7 @@ impl Registry {
         if death.is_none() {
             return Err(lost("kill", id));
         }
+        lock(&sandbox.outbound).clear();
         parts.wires.release(id)?;
         parts.groups.remove(place.slot)?;
         parts.slots.give_back(place.slot);

@@ -64,6 +64,8 @@ pub(crate) struct Sandbox {
     /// Its root, held so that its end does not wait for the unmounting: overlay then writes back
     /// all of the pool, other sandboxes' data too. An adopted sandbox has none.
     root: Mutex<Option<OwnedFd>>,
+    /// What leaves it waits here while the edge is away. An adopted sandbox has none at first.
+    pub(super) outbound: Mutex<Vec<OwnedFd>>,
 }
 
 #[derive(Clone, Debug)]
@@ -72,6 +74,10 @@ pub(super) enum State {
     Running(Place, Arc<Process>),
     Ended { reason: EndReason, usage: Usage },
     Gone,
+}
+
+fn not_running(id: &SandboxId) -> Failure {
+    failure(FailureCode::NotFound, format!("no sandbox {id} is running"))
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -86,6 +92,7 @@ impl Sandbox {
             operation: Mutex::default(),
             state: Mutex::new(state),
             root: Mutex::default(),
+            outbound: Mutex::default(),
         }
     }
 
@@ -217,10 +224,7 @@ impl Registry {
     pub(super) fn running(&self, id: &SandboxId) -> Result<(Place, Arc<Process>), Failure> {
         match self.find(id).map(|sandbox| sandbox.state()) {
             Some(State::Running(place, process)) => Ok((place, process)),
-            _ => Err(failure(
-                FailureCode::NotFound,
-                format!("no sandbox {id} is running"),
-            )),
+            _ => Err(not_running(id)),
         }
     }
 
@@ -341,6 +345,23 @@ impl Registry {
             .kernel
             .sockets_beside(&process, family, count)
             .map_err(|e| from_kernel(&e))
+    }
+
+    /// The sockets through which everything leaves a running sandbox: the same each time.
+    ///
+    /// # Errors
+    /// `not_found`, or those of the calls; the next to ask has them made.
+    pub(crate) fn outbound(&self, id: &SandboxId) -> Result<Vec<OwnedFd>, Failure> {
+        let sandbox = self.find(id).ok_or_else(|| not_running(id))?;
+        // Its end must find all there is of it.
+        let _operation = lock(&sandbox.operation);
+        self.running(id)?;
+        let mut kept = lock(&sandbox.outbound);
+        if kept.is_empty() {
+            *kept = self.parts.wires.outbound(id).map_err(|e| from_kernel(&e))?;
+        }
+        let copies = self.parts.kernel.duplicate(&kept);
+        copies.map_err(|e| from_kernel(&e))
     }
 
     /// Events from now on.

@@ -204,3 +204,42 @@ fn sockets_inside_are_asked_for_beside_its_agent_and_only_while_it_runs() {
     registry.kill(&sandbox).unwrap();
     assert_eq!(open().unwrap_err().code, FailureCode::NotFound);
 }
+
+#[test]
+fn outbound_sockets_are_made_once_and_end_with_the_sandbox() {
+    let fake = fake();
+    let before = fake.world();
+    let registry = registry(&fake, PoolKind::Plain, "boot");
+    let sandbox = request().sandbox;
+    let open = || registry.outbound(&sandbox);
+    assert_eq!(open().unwrap_err().code, FailureCode::NotFound);
+    registry.create(&request()).unwrap();
+    let (made, copied) = (format!("open outbound /run/wires/{ID}"), "duplicate 3");
+    // Whichever call fails, the next to ask gets them.
+    fake.fail_at(Some(0));
+    assert_eq!(open().unwrap_err().code, FailureCode::Kernel);
+    fake.fail_at(Some(1));
+    assert_eq!(open().unwrap_err().code, FailureCode::Kernel);
+    assert_eq!(fake.take_calls(), [made.as_str(), copied]);
+    assert_eq!(open().unwrap().len(), 3);
+    assert_eq!(open().unwrap().len(), 3);
+    assert_eq!(fake.take_calls(), [copied, copied]);
+    registry.kill(&sandbox).unwrap();
+    assert_eq!(open().unwrap_err().code, FailureCode::NotFound);
+    assert_eq!(fake.world(), before);
+}
+
+#[test]
+fn an_adopted_sandbox_gets_outbound_sockets_anew() {
+    let fake = fake();
+    let first = registry(&fake, PoolKind::Plain, "boot");
+    let sandbox = request().sandbox;
+    first.create(&request()).unwrap();
+    first.outbound(&sandbox).unwrap();
+    let second = registry(&fake, PoolKind::Plain, "boot");
+    second.recover().unwrap();
+    fake.take_calls();
+    assert_eq!(second.outbound(&sandbox).unwrap().len(), 3);
+    let made = format!("open outbound /run/wires/{ID}");
+    assert_eq!(fake.take_calls(), [made.as_str(), "duplicate 3"]);
+}

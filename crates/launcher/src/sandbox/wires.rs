@@ -66,4 +66,12 @@ impl Wires {
         })?;
         sockets::make(namespace, Family::Ipv4, count, &path.display().to_string())
     }
+
+    /// Makes listener, resolver and packet socket in the edge namespace of `sandbox`.
+    ///
+    /// # Errors
+    /// Those of the calls.
+    pub(crate) fn outbound(&self, sandbox: &SandboxId) -> Result<Vec<OwnedFd>> {
+        self.kernel.open_outbound(&self.path(sandbox))
+    }
 }

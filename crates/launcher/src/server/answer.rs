@@ -49,7 +49,9 @@ pub(super) fn answer(
             let sockets = registry.sockets_inside(&sandbox, family, count);
             return sockets.map(Answer::Sockets);
         }
-        Request::OpenOutbound { .. } => return Err(invalid("outbound sockets are not built yet")),
+        Request::OpenOutbound { sandbox } => {
+            return registry.outbound(&sandbox).map(Answer::Sockets)
+        }
         Request::ImportLayer { layer } => {
             let source = fd.ok_or_else(|| invalid("no descriptor came"))?;
             let (imported, existed) = disks.import_layer(&layer, source)?;

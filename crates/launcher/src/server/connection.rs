@@ -193,9 +193,12 @@ impl Connection {
 fn allowed(request: Request, rights: Rights) -> Result<Request, Failure> {
     match (rights, &request) {
         (Rights::Everything, _)
-        | (Rights::OnlySockets, Request::OpenSockets { .. } | Request::OpenInnerSockets { .. }) => {
-            Ok(request)
-        }
+        | (
+            Rights::OnlySockets,
+            Request::OpenSockets { .. }
+            | Request::OpenInnerSockets { .. }
+            | Request::OpenOutbound { .. },
+        ) => Ok(request),
         (Rights::OnlySockets, _) => Err(failure(
             FailureCode::Denied,
             "the edge may only ask for sockets",

@@ -3,6 +3,7 @@
 //!
 //! A connection sends one line and gets all output, then `\nstatus N`:
 //! - `!socket F T P`: a socket of that family, type and protocol; `!call N A B C`: a system call
+//! - `!packet X`: sends an IPv4 packet given in hexadecimal to the address in it
 //! - `!hog`: PID 1 takes memory until it is killed; `!exit`: PID 1 exits
 //! - `!boot`: what descriptor 4 holds; anything else: run by `/bin/sh -c`
 
@@ -15,6 +16,8 @@ extern "C" {
     fn syscall(number: i64, ...) -> i64;
     fn waitpid(pid: i32, status: *mut i32, options: i32) -> i32;
     fn socket(family: i32, kind: i32, protocol: i32) -> i32;
+    fn sendto(socket: i32, data: *const u8, size: usize, flags: i32, to: *const u8, length: u32)
+        -> isize;
 }
 
 fn main() {
@@ -49,6 +52,21 @@ fn serve(mut stream: TcpStream, boot: &str) {
             outcome(unsafe { socket(number(1) as i32, number(2) as i32, number(3) as i32).into() })
         }
         Some("!call") => outcome(unsafe { syscall(number(1), number(2), number(3), number(4), 0) }),
+        Some("!packet") => {
+            let digits = words[1].as_bytes().chunks(2);
+            let bytes: Vec<u8> = digits
+                .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+                .collect();
+            let mut address = [0; 16];
+            address[..2].copy_from_slice(&2_u16.to_ne_bytes());
+            address[4..8].copy_from_slice(&bytes[16..20]);
+            // IPPROTO_RAW: the header is the caller's.
+            let raw = unsafe { socket(2, 3, 255) };
+            let sent =
+                unsafe { sendto(raw, bytes.as_ptr(), bytes.len(), 0, address.as_ptr(), 16) };
+            drop(unsafe { std::fs::File::from_raw_fd(raw) });
+            outcome(if sent < 0 { -1 } else { 0 })
+        }
         Some("!boot") => (boot.as_bytes().to_vec(), 0),
         Some("!exit") => std::process::exit(3),
         Some("!hog") => {

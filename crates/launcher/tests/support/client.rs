@@ -28,7 +28,7 @@ pub fn create(id: &str, layers: &[String]) -> Value {
         "limits": {"memory_bytes": 128 << 20, "pids": 64, "cpu_millis": 1000,
                    "disk_bytes": 64 << 20, "io_bytes_per_second": null},
         "boot": {"sandbox": id, "access_token": "secret", "hostname": "inside", "default_user": "root",
-                 "default_workdir": null, "env": {}, "memory_bytes": 128 << 20,
+                 "default_workdir": null, "env": {}, "trust": "", "memory_bytes": 128 << 20,
                  "cpu_millis": 1000, "disk_bytes": 64 << 20},
     })
 }
