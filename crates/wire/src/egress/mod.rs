@@ -5,6 +5,7 @@ pub mod compiled;
 pub mod destination;
 pub mod event;
 pub mod explain;
+pub mod handler_frame;
 pub mod host_pattern;
 pub mod hostname;
 pub mod matching;
