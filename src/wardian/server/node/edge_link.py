@@ -19,6 +19,7 @@ from wardian.server.node.protocol import EgressReport, Explain, Put, Remove, Rou
 log = logging.getLogger(__name__)
 
 _HELLO_TIMEOUT = 5.0
+_REST_TIMEOUT = 30.0
 _MOST_UNSENT = 16 * 1024 * 1024
 # Of what a frame may hold; the rest is for what every route has and for the certificates.
 _MOST_SYNCED = protocol.MAX_BODY // 2
@@ -40,6 +41,10 @@ class _Session:
             self.close()
             return
         self._writer.write(protocol.encode_frame(message))
+
+    async def taken(self) -> None:
+        """Waits until most of what was sent is on its way."""
+        await self._writer.drain()
 
     def awaited(self, seq: int) -> asyncio.Future[Explanation | None]:
         future = self._awaited[seq] = asyncio.get_running_loop().create_future()
@@ -178,7 +183,7 @@ class EdgeLink:
         session = _Session(writer)
         try:
             await _expect_hello(reader)
-            self._begin(session)
+            await self._begin(session)
             while True:
                 self._take(session, await _read(reader))
         except (OSError, EOFError, ValueError, msgspec.MsgspecError) as error:
@@ -203,7 +208,7 @@ class EdgeLink:
             case protocol.EdgeHello():
                 raise ValueError("a second hello")
 
-    def _begin(self, session: _Session) -> None:
+    async def _begin(self, session: _Session) -> None:
         # A new connection means a new edge: an older one is dead or about to be.
         if self._session is not None:
             self._session.close()
@@ -211,9 +216,13 @@ class EdgeLink:
         self._synced.clear()
         routes, later = _fitting(self._routes.values())
         session.send(Sync(self._next(), routes, self._settings))
-        for route in later:
-            session.send(Put(self._next(), route))
-        log.info("edge connected", extra={"sandboxes": len(self._routes)})
+        log.info("edge connected", extra={"sandboxes": len(routes)})
+        async with asyncio.timeout(_REST_TIMEOUT):
+            for sandbox in later:
+                await session.taken()
+                # As it is by now; one that has ended meanwhile was told to be removed.
+                if (route := self._routes.get(sandbox)) is not None:
+                    session.send(Put(self._next(), route))
 
     async def _announce(self, message: Put | Remove) -> None:
         session = self._session
@@ -235,17 +244,17 @@ class EdgeLink:
         return self._seq
 
 
-def _fitting(routes: Iterable[Route]) -> tuple[list[Route], list[Route]]:
-    """All routes as one message holds them, and those whose policies found no room in it: these
-    are told once more, whole. Until then nothing leaves their sandboxes.
+def _fitting(routes: Iterable[Route]) -> tuple[list[Route], list[str]]:
+    """All routes as one message holds them, and the sandboxes whose policies found no room in it:
+    these are told once more, whole. Until then nothing leaves them.
     """
     told: list[Route] = []
-    later: list[Route] = []
+    later: list[str] = []
     room = _MOST_SYNCED
     for route in routes:
         room -= len(msgspec.json.encode(route))
         if room < 0 and route.egress.rules:
-            later.append(route)
+            later.append(route.sandbox)
             told.append(msgspec.structs.replace(route, egress=Policy()))
         else:
             told.append(route)
