@@ -26,7 +26,7 @@ MOST_OWN_RULES = 256
 MOST_TIMEOUT = 600
 
 _METHOD = re.compile(r"[A-Z][A-Z0-9_-]{0,31}")
-_PATH = re.compile(r"/[!-~]{0,1023}")
+_PATH = re.compile(r"[/*][!-~]{0,1023}")
 _ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})|%2[EeFf]")
 _MOST_STARS = 16
 _MOST_PARAMETERS = 16 * 1024
@@ -177,7 +177,7 @@ def path_pattern(text: str) -> str:
     """
     if not _PATH.fullmatch(text) or "?" in text or "#" in text:
         raise ValueError(
-            "expected a path that begins with / and holds at most 1024 printable ASCII characters,"
+            "expected a path that begins with / or *: at most 1024 printable ASCII characters,"
             " without ? and #"
         )
     if _ESCAPE.search(text):
