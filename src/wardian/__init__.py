@@ -15,15 +15,36 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .sdk._async.api import AsyncClient
     from .sdk._async.background import AsyncBackgroundProcess
+    from .sdk._async.egress import AsyncSandboxEgress
+    from .sdk._async.egress_events import AsyncEgressEvents
     from .sdk._async.files import AsyncFiles
     from .sdk._async.git import AsyncGit
     from .sdk._async.previews import AsyncExposure
     from .sdk._async.processes import AsyncProcess
     from .sdk._async.sandbox import AsyncSandbox
+    from .sdk._async.secrets import AsyncSecrets
     from .sdk._async.sessions import AsyncSession
     from .sdk._async.terminals import AsyncTerminal
     from .sdk._async.watching import AsyncWatch
     from .sdk._background import BackgroundInfo, LogMatch, LogRecord, ProcessLog
+    from .sdk._credentials import Basic, Header, Query, Secret, SigV4
+    from .sdk._egress import Egress
+    from .sdk._egress_answers import (
+        EgressEvent,
+        EgressPolicy,
+        EgressPreset,
+        Explanation,
+        SecretInfo,
+    )
+    from .sdk._egress_errors import (
+        PresetNotFound,
+        PrivateDestination,
+        RuleNotFound,
+        SecretHostMismatch,
+        SecretInUse,
+        SecretNotFound,
+    )
+    from .sdk._egress_rules import EgressRule, Handler
     from .sdk._errors import (
         ApiError,
         AuthenticationError,
@@ -101,11 +122,14 @@ if TYPE_CHECKING:
     )
     from .sdk._sync.api import Client
     from .sdk._sync.background import BackgroundProcess
+    from .sdk._sync.egress import SandboxEgress
+    from .sdk._sync.egress_events import EgressEvents
     from .sdk._sync.files import Files
     from .sdk._sync.git import Git
     from .sdk._sync.previews import Exposure
     from .sdk._sync.processes import Process
     from .sdk._sync.sandbox import Sandbox
+    from .sdk._sync.secrets import Secrets
     from .sdk._sync.sessions import Session
     from .sdk._sync.terminals import Terminal
     from .sdk._sync.watching import Watch
@@ -117,17 +141,21 @@ __all__ = [
     "ApiKey",
     "AsyncBackgroundProcess",
     "AsyncClient",
+    "AsyncEgressEvents",
     "AsyncExposure",
     "AsyncFiles",
     "AsyncGit",
     "AsyncProcess",
     "AsyncSandbox",
+    "AsyncSandboxEgress",
+    "AsyncSecrets",
     "AsyncSession",
     "AsyncTerminal",
     "AsyncWatch",
     "AuthenticationError",
     "BackgroundInfo",
     "BackgroundProcess",
+    "Basic",
     "Change",
     "Changes",
     "Chunk",
@@ -140,6 +168,13 @@ __all__ = [
     "Conflict",
     "ConnectionFailed",
     "DiskFull",
+    "Egress",
+    "EgressEvent",
+    "EgressEvents",
+    "EgressPolicy",
+    "EgressPreset",
+    "EgressRule",
+    "Explanation",
     "Exposure",
     "ExposureInfo",
     "ExposureNotFound",
@@ -169,6 +204,8 @@ __all__ = [
     "GitRepositoryNotFound",
     "GitStatus",
     "GitTimeout",
+    "Handler",
+    "Header",
     "InternalError",
     "InvalidArgument",
     "InvalidRequest",
@@ -184,6 +221,8 @@ __all__ = [
     "NotADirectory",
     "NotFound",
     "PermissionDenied",
+    "PresetNotFound",
+    "PrivateDestination",
     "Process",
     "ProcessEnded",
     "ProcessExists",
@@ -191,10 +230,13 @@ __all__ = [
     "ProcessLog",
     "ProcessNotFound",
     "ProtocolError",
+    "Query",
     "ReplaceResult",
     "ReplacementCountMismatch",
     "RequestTimeout",
+    "RuleNotFound",
     "Sandbox",
+    "SandboxEgress",
     "SandboxEnded",
     "SandboxError",
     "SandboxGone",
@@ -203,6 +245,12 @@ __all__ = [
     "SandboxPaused",
     "SearchMatch",
     "SearchResult",
+    "Secret",
+    "SecretHostMismatch",
+    "SecretInUse",
+    "SecretInfo",
+    "SecretNotFound",
+    "Secrets",
     "Session",
     "SessionDirectoryGone",
     "SessionEnded",
@@ -211,6 +259,7 @@ __all__ = [
     "SessionInfo",
     "SessionNotFound",
     "SessionNotKept",
+    "SigV4",
     "SignedUrl",
     "Template",
     "TemplateInUse",
@@ -234,6 +283,24 @@ __all__ = [
 
 # Imported on first use: the server and the command line need the package, not the SDK.
 _HOMES = {
+    "_async.egress": ("AsyncSandboxEgress",),
+    "_async.egress_events": ("AsyncEgressEvents",),
+    "_async.secrets": ("AsyncSecrets",),
+    "_credentials": ("Basic", "Header", "Query", "Secret", "SigV4"),
+    "_egress": ("Egress",),
+    "_egress_answers": ("EgressEvent", "EgressPolicy", "EgressPreset", "Explanation", "SecretInfo"),
+    "_egress_errors": (
+        "PresetNotFound",
+        "PrivateDestination",
+        "RuleNotFound",
+        "SecretHostMismatch",
+        "SecretInUse",
+        "SecretNotFound",
+    ),
+    "_egress_rules": ("EgressRule", "Handler"),
+    "_sync.egress": ("SandboxEgress",),
+    "_sync.egress_events": ("EgressEvents",),
+    "_sync.secrets": ("Secrets",),
     "_async.api": ("AsyncClient",),
     "_async.background": ("AsyncBackgroundProcess",),
     "_async.files": ("AsyncFiles",),

@@ -10,7 +10,7 @@
     ├── ApiError                    the control plane refused; + status
     │   ├── InvalidRequest          400
     │   ├── AuthenticationError     401
-    │   ├── PermissionDenied        403
+    │   ├── PermissionDenied        403; egress and secrets have more (_egress_errors.py)
     │   ├── NotFound                404
     │   │   ├── SandboxNotFound
     │   │   ├── TemplateNotFound

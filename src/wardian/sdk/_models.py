@@ -100,6 +100,8 @@ class Usage(msgspec.Struct, frozen=True):
         pids: Processes and threads now.
         disk_bytes: What its writable layer holds; None where the pool does not say.
         oom_kills: Processes killed for want of memory.
+        egress_bytes_sent: Bytes it sent out.
+        egress_bytes_received: Bytes it got from out there.
     """
 
     cpu_seconds: float = 0.0
@@ -108,6 +110,8 @@ class Usage(msgspec.Struct, frozen=True):
     pids: int | None = None
     disk_bytes: int | None = None
     oom_kills: int | None = None
+    egress_bytes_sent: int = 0
+    egress_bytes_received: int = 0
 
 
 class Template(msgspec.Struct, frozen=True):

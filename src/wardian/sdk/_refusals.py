@@ -5,6 +5,14 @@ from __future__ import annotations
 import msgspec
 
 from ._background import BackgroundInfo
+from ._egress_errors import (
+    PresetNotFound,
+    PrivateDestination,
+    RuleNotFound,
+    SecretHostMismatch,
+    SecretInUse,
+    SecretNotFound,
+)
 from ._errors import (
     ApiError,
     AuthenticationError,
@@ -79,6 +87,12 @@ _API_BY_CODE: dict[str, type[ApiError]] = {
     "sandbox_ended": SandboxEnded,
     "sandbox_not_running": SandboxEnded,
     "sandbox_paused": SandboxPaused,
+    "secret_not_found": SecretNotFound,
+    "preset_not_found": PresetNotFound,
+    "rule_not_found": RuleNotFound,
+    "private_destination": PrivateDestination,
+    "secret_in_use": SecretInUse,
+    "secret_host": SecretHostMismatch,
     "no_capacity": NoCapacity,
     "no_space": NoSpace,
 }

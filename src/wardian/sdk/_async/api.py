@@ -1,18 +1,14 @@
-"""Calls to the control plane's native API, `/v1`."""
+"""The control plane's native API, `/v1`."""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
-from urllib.parse import quote, urlencode
-
-import msgspec
+from typing import Any
 
 from .._body import Body
-from .._config import Endpoint, resolve_api_key, resolve_endpoint
-from .._errors import ProtocolError
-from .._http1 import header_block
+from .._credentials import Secret, environment_message
+from .._egress import Egress, egress_message
 from .._models import (
     ApiKey,
     KeyList,
@@ -24,25 +20,15 @@ from .._models import (
     Usage,
 )
 from .._previews import ExposureInfo, ExposureList, SignedUrl, Ticket
-from .._refusals import from_api
-from .transport import AsyncResponse, AsyncTransport, Request
+from .calls import api_path, whole_seconds
+from .egress_calls import AsyncEgressCalls
+from .secret_calls import AsyncSecretCalls
+from .transport import AsyncResponse
 
-T = TypeVar("T")
-
-_ERROR_LIMIT = 256 * 1024
 _CREATE_TIMEOUT = 120.0
-_transports: dict[Endpoint, AsyncTransport] = {}
 
 
-def transport_to(endpoint: Endpoint) -> AsyncTransport:
-    """The one transport to a server, so that everything in this process shares its connections."""
-    transport = _transports.get(endpoint)
-    if transport is None:
-        transport = _transports.setdefault(endpoint, AsyncTransport(endpoint))
-    return transport
-
-
-class AsyncClient:
+class AsyncClient(AsyncEgressCalls, AsyncSecretCalls):
     """A server's native API, one method per call.
 
     Args:
@@ -53,18 +39,6 @@ class AsyncClient:
         ConfigurationError: No key was found, or the URL is none.
     """
 
-    def __init__(self, url: str | None = None, api_key: str | None = None) -> None:
-        self.endpoint = resolve_endpoint(url)
-        self.transport = transport_to(self.endpoint)
-        self._headers = header_block(
-            {
-                "Host": self.endpoint.authority,
-                "Authorization": f"Bearer {resolve_api_key(api_key)}",
-                "User-Agent": "wardian-python",
-                "Accept-Encoding": "identity",
-            }
-        )
-
     async def create_sandbox(
         self,
         template: str = "base",
@@ -72,25 +46,27 @@ class AsyncClient:
         name: str | None = None,
         isolation: str | None = None,
         timeout: float | None = 300,
-        env: Mapping[str, str] | None = None,
+        env: Mapping[str, str | Secret] | None = None,
         labels: Mapping[str, str] | None = None,
         limits: Limits | Mapping[str, Any] | None = None,
         user: str | None = None,
         workdir: str | None = None,
         traffic: str | None = None,
+        egress: str | Egress | None = None,
         idempotency_key: str | None = None,
     ) -> SandboxInfo:
         """POST /v1/sandboxes. The arguments are those of `Sandbox.create`."""
-        body: dict[str, Any] = {"template": template, "timeout": _seconds(timeout)}
+        body: dict[str, Any] = {"template": template, "timeout": whole_seconds(timeout)}
         optional = {
             "name": name,
             "class": isolation,
-            "env": dict(env) if env else None,
+            "env": environment_message(env) if env else None,
             "labels": dict(labels) if labels else None,
             "limits": limits,
             "user": user,
             "workdir": workdir,
             "traffic": traffic,
+            "egress": egress_message(egress) if egress is not None else None,
         }
         body.update((key, value) for key, value in optional.items() if value is not None)
         # With a key, a create whose answer was lost can be asked for again without making two.
@@ -107,7 +83,7 @@ class AsyncClient:
 
     async def get_sandbox(self, sandbox: str) -> SandboxInfo:
         """GET /v1/sandboxes/{id or name}."""
-        return await self._call("GET", _path("sandboxes", sandbox), SandboxInfo)
+        return await self._call("GET", api_path("sandboxes", sandbox), SandboxInfo)
 
     async def list_sandboxes(
         self,
@@ -137,23 +113,25 @@ class AsyncClient:
 
     async def update_sandbox(self, sandbox: str, changes: Mapping[str, Any]) -> SandboxInfo:
         """PATCH /v1/sandboxes/{id or name}: `labels`, `timeout`, `name`, `env`."""
-        return await self._call("PATCH", _path("sandboxes", sandbox), SandboxInfo, json=changes)
+        if "env" in changes:
+            changes = {**changes, "env": environment_message(changes["env"])}
+        return await self._call("PATCH", api_path("sandboxes", sandbox), SandboxInfo, json=changes)
 
     async def kill_sandbox(self, sandbox: str) -> SandboxInfo:
         """DELETE /v1/sandboxes/{id or name}; ending an ended one is no error."""
-        return await self._call("DELETE", _path("sandboxes", sandbox), SandboxInfo, safe=True)
+        return await self._call("DELETE", api_path("sandboxes", sandbox), SandboxInfo, safe=True)
 
     async def sandbox_usage(self, sandbox: str) -> Usage:
         """GET /v1/sandboxes/{id or name}/usage."""
-        return await self._call("GET", f"{_path('sandboxes', sandbox)}/usage", Usage)
+        return await self._call("GET", f"{api_path('sandboxes', sandbox)}/usage", Usage)
 
     async def create_ticket(
         self, sandbox: str, service: str, path: str = "", expires_in: float = 3600
     ) -> Ticket:
         """POST /v1/sandboxes/{id or name}/tickets."""
-        message = {"service": service, "path": path, "expires_in": _seconds(expires_in)}
+        message = {"service": service, "path": path, "expires_in": whole_seconds(expires_in)}
         return await self._call(
-            "POST", f"{_path('sandboxes', sandbox)}/tickets", Ticket, json=message
+            "POST", f"{api_path('sandboxes', sandbox)}/tickets", Ticket, json=message
         )
 
     async def create_exposure(
@@ -174,23 +152,23 @@ class AsyncClient:
             "visibility": visibility,
             "host_header": host_header,
         }
-        where = f"{_path('sandboxes', sandbox)}/exposures"
+        where = f"{api_path('sandboxes', sandbox)}/exposures"
         return await self._call("POST", where, ExposureInfo, json=message, safe=True)
 
     async def list_exposures(self, sandbox: str) -> Sequence[ExposureInfo]:
         """GET /v1/sandboxes/{id or name}/exposures."""
-        where = f"{_path('sandboxes', sandbox)}/exposures"
+        where = f"{api_path('sandboxes', sandbox)}/exposures"
         return (await self._call("GET", where, ExposureList)).exposures
 
     async def delete_exposure(self, sandbox: str, port: int) -> None:
         """DELETE /v1/sandboxes/{id or name}/exposures/{port}."""
-        where = f"{_path('sandboxes', sandbox)}/exposures/{int(port)}"
+        where = f"{api_path('sandboxes', sandbox)}/exposures/{int(port)}"
         await self._send("DELETE", where, safe=True)
 
     async def sign_exposure(self, sandbox: str, port: int, expires_in: float = 3600) -> SignedUrl:
         """POST /v1/sandboxes/{id or name}/exposures/{port}/tickets."""
-        where = f"{_path('sandboxes', sandbox)}/exposures/{int(port)}/tickets"
-        message = {"expires_in": _seconds(expires_in)}
+        where = f"{api_path('sandboxes', sandbox)}/exposures/{int(port)}/tickets"
+        message = {"expires_in": whole_seconds(expires_in)}
         return await self._call("POST", where, SignedUrl, json=message, safe=True)
 
     async def list_templates(self) -> Sequence[Template]:
@@ -199,11 +177,11 @@ class AsyncClient:
 
     async def get_template(self, name: str) -> Template:
         """GET /v1/templates/{name}."""
-        return await self._call("GET", _path("templates", name), Template)
+        return await self._call("GET", api_path("templates", name), Template)
 
     async def delete_template(self, name: str) -> None:
         """DELETE /v1/templates/{name}."""
-        await self._send("DELETE", _path("templates", name), safe=True)
+        await self._send("DELETE", api_path("templates", name), safe=True)
 
     async def put_template(
         self,
@@ -228,7 +206,7 @@ class AsyncClient:
             headers["Content-Encoding"] = encoding
         return await self._call(
             "PUT",
-            _path("templates", name),
+            api_path("templates", name),
             Template,
             query=query,
             headers=headers,
@@ -250,13 +228,9 @@ class AsyncClient:
         credentials = {"username": username, "password": password}
         message.update((key, value) for key, value in credentials.items() if value is not None)
         request = self._request(
-            "POST", f"{_path('templates', name)}/pull", json=message, timeout=600.0
+            "POST", f"{api_path('templates', name)}/pull", json=message, timeout=600.0
         )
-        response = await self.transport.open(request)
-        if response.status != 200:
-            body = await response.read(_ERROR_LIMIT)
-            raise from_api(response.status, body, "POST pull")
-        return response
+        return await self._open(request, "POST pull")
 
     async def create_key(self, name: str, scopes: Sequence[str] | None = None) -> ApiKey:
         """POST /v1/keys: the answer holds the key itself, this once."""
@@ -271,95 +245,4 @@ class AsyncClient:
 
     async def delete_key(self, key_id: str) -> None:
         """DELETE /v1/keys/{id}."""
-        await self._send("DELETE", _path("keys", key_id), safe=True)
-
-    def _request(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Iterable[tuple[str, str]] = (),
-        json: object = None,
-        body: Body | None = None,
-        headers: Mapping[str, str] | None = None,
-        timeout: float = 60.0,
-        safe: bool = False,
-    ) -> Request:
-        block = self._headers
-        if json is not None:
-            body = msgspec.json.encode(json)
-            block += b"Content-Type: application/json\r\n"
-        if headers:
-            block += header_block(dict(headers))
-        pairs = list(query)
-        target = f"{self.endpoint.prefix}{path}" + (f"?{urlencode(pairs)}" if pairs else "")
-        return Request(method, target, block, body, timeout, safe or method == "GET")
-
-    async def _send(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Iterable[tuple[str, str]] = (),
-        json: object = None,
-        body: Body | None = None,
-        headers: Mapping[str, str] | None = None,
-        timeout: float = 60.0,
-        safe: bool = False,
-    ) -> bytes:
-        request = self._request(
-            method,
-            path,
-            query=query,
-            json=json,
-            body=body,
-            headers=headers,
-            timeout=timeout,
-            safe=safe,
-        )
-        reply = await self.transport.fetch(request)
-        if not 200 <= reply.status < 300:
-            raise from_api(reply.status, reply.body, f"{method} {path}")
-        return reply.body
-
-    async def _call(
-        self,
-        method: str,
-        path: str,
-        kind: type[T],
-        *,
-        query: Iterable[tuple[str, str]] = (),
-        json: object = None,
-        body: Body | None = None,
-        headers: Mapping[str, str] | None = None,
-        timeout: float = 60.0,
-        safe: bool = False,
-    ) -> T:
-        content = await self._send(
-            method,
-            path,
-            query=query,
-            json=json,
-            body=body,
-            headers=headers,
-            timeout=timeout,
-            safe=safe,
-        )
-        try:
-            return msgspec.json.decode(content, type=kind)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise ProtocolError(
-                f"{method} {path}: the answer is not what it should be: {error}",
-                hint="is WARDIAN_URL the address of a Wardian server?",
-            ) from error
-
-
-def _path(collection: str, name: str) -> str:
-    if not name:
-        raise ValueError(f"an empty name is none of the {collection}")
-    return f"/v1/{collection}/{quote(name, safe='')}"
-
-
-def _seconds(timeout: float | None) -> float | int | None:
-    """Whole numbers stay whole on the wire."""
-    return int(timeout) if timeout is not None and timeout == int(timeout) else timeout
+        await self._send("DELETE", api_path("keys", key_id), safe=True)

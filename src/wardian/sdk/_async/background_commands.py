@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -10,10 +9,13 @@ from .._background import BackgroundInfo, BackgroundList, OnExit, Restart, start
 from .._process import Command
 from .agent import AsyncAgent
 from .background import AsyncBackgroundProcess
+from .placeholders import AsyncPlaceholders, Environment
 
 
 class AsyncBackgroundCommands:
     """What a sandbox can do with background processes."""
+
+    _placeholders: AsyncPlaceholders
 
     def _reach(self) -> AsyncAgent:
         """The agent, or an error that says why there is none."""
@@ -24,7 +26,7 @@ class AsyncBackgroundCommands:
         command: Command,
         name: str | None = None,
         *,
-        env: Mapping[str, str] | None = None,
+        env: Environment | None = None,
         cwd: str | None = None,
         user: str | None = None,
         on_exit: OnExit | None = None,
@@ -38,7 +40,7 @@ class AsyncBackgroundCommands:
                 program with its arguments, and no shell.
             name: To find it again by, as a sandbox's; made up if not given. An ended process of
                 the name is replaced.
-            env: Variables added to the sandbox's.
+            env: Variables added to the sandbox's; `Secret(NAME)` is its placeholder.
             cwd: Where it runs.
             user: Who runs it.
             on_exit: What happens when it has ended for good: a function that gets its
@@ -56,7 +58,7 @@ class AsyncBackgroundCommands:
         message = start_message(
             command,
             name=name,
-            env=dict(env) if env else None,
+            env=await self._placeholders.in_place(env),
             cwd=cwd,
             user=user,
             on_exit=on_exit if isinstance(on_exit, str) else None,

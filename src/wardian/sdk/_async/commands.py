@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from .._net import async_alongside
 from .._process import OUTPUT_LIMIT, Command, CommandResult, ProcessInfo
 from . import processes
 from .agent import AsyncAgent
+from .placeholders import AsyncPlaceholders, Environment
 from .processes import AsyncProcess, TextCallback
 
 
@@ -16,6 +15,7 @@ class AsyncCommands:
 
     # Server and template, under which a missing bash is remembered.
     _shell_memory: tuple[str, str]
+    _placeholders: AsyncPlaceholders
 
     def _reach(self) -> AsyncAgent:
         """The agent, or an error that says why there is none."""
@@ -26,7 +26,7 @@ class AsyncCommands:
         command: Command,
         *,
         cwd: str | None = None,
-        env: Mapping[str, str] | None = None,
+        env: Environment | None = None,
         user: str | None = None,
         timeout: float | None = None,
         on_stdout: TextCallback | None = None,
@@ -41,7 +41,7 @@ class AsyncCommands:
             command: A string runs in a login shell (bash, or sh where there is none); a list is a
                 program with its arguments, and no shell.
             cwd: Where it runs.
-            env: Variables added to the sandbox's.
+            env: Variables added to the sandbox's; `Secret(NAME)` is its placeholder.
             user: Who runs it.
             timeout: Seconds after which it is stopped, with every process it started.
             on_stdout: Called with standard output as it comes.
@@ -64,7 +64,7 @@ class AsyncCommands:
             command,
             shell_memory=self._shell_memory,
             cwd=cwd,
-            env=dict(env) if env else None,
+            env=await self._placeholders.in_place(env),
             user=user,
             timeout=timeout,
             stdin=stdin is not None,
@@ -82,7 +82,7 @@ class AsyncCommands:
         command: Command,
         *,
         cwd: str | None = None,
-        env: Mapping[str, str] | None = None,
+        env: Environment | None = None,
         user: str | None = None,
         timeout: float | None = None,
         stdin: bool = True,
@@ -97,7 +97,7 @@ class AsyncCommands:
             command,
             shell_memory=self._shell_memory,
             cwd=cwd,
-            env=dict(env) if env else None,
+            env=await self._placeholders.in_place(env),
             user=user,
             timeout=timeout,
             stdin=stdin,
@@ -111,7 +111,7 @@ class AsyncCommands:
         columns: int = 80,
         rows: int = 24,
         cwd: str | None = None,
-        env: Mapping[str, str] | None = None,
+        env: Environment | None = None,
         user: str | None = None,
         timeout: float | None = None,
     ) -> AsyncProcess:
@@ -122,7 +122,7 @@ class AsyncCommands:
             columns: The terminal's width in characters.
             rows: Its height in lines.
             cwd: Where it runs.
-            env: Variables added to the sandbox's.
+            env: Variables added to the sandbox's; `Secret(NAME)` is its placeholder.
             user: Who runs it.
             timeout: Seconds after which it is stopped.
         """
@@ -132,7 +132,7 @@ class AsyncCommands:
             ["/bin/bash", "-i", "-l"] if command is None else command,
             shell_memory=self._shell_memory,
             cwd=cwd,
-            env=variables | dict(env or {}),
+            env=variables | (await self._placeholders.in_place(env) or {}),
             user=user,
             timeout=timeout,
             stdin=True,

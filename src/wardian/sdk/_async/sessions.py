@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 from urllib.parse import quote
@@ -13,6 +12,7 @@ from .._session import SessionInfo, SessionList
 from .._session_errors import SessionExists, SessionNotFound
 from . import processes
 from .agent import AsyncAgent
+from .placeholders import AsyncPlaceholders, Environment
 from .processes import AsyncProcess, TextCallback
 
 
@@ -28,8 +28,9 @@ class AsyncSession:
         name: What it is found by again.
     """
 
-    def __init__(self, agent: AsyncAgent, name: str) -> None:
+    def __init__(self, agent: AsyncAgent, placeholders: AsyncPlaceholders, name: str) -> None:
         self._agent = agent
+        self._placeholders = placeholders
         self.name = name
 
     async def run(
@@ -37,7 +38,7 @@ class AsyncSession:
         command: Command,
         *,
         cwd: str | None = None,
-        env: Mapping[str, str] | None = None,
+        env: Environment | None = None,
         timeout: float | None = None,
         on_stdout: TextCallback | None = None,
         on_stderr: TextCallback | None = None,
@@ -50,7 +51,7 @@ class AsyncSession:
         Args:
             command: What the shell reads; a list is quoted for it.
             cwd: Where this command runs; the session stays where it is.
-            env: Variables of this command alone.
+            env: Variables of this command alone; `Secret(NAME)` is its placeholder.
             timeout: Seconds after which it is stopped, with every process it started; waiting for
                 its turn does not count.
             on_stdout: Called with standard output as it comes.
@@ -87,7 +88,7 @@ class AsyncSession:
         command: Command,
         *,
         cwd: str | None = None,
-        env: Mapping[str, str] | None = None,
+        env: Environment | None = None,
         timeout: float | None = None,
         stdin: bool = True,
         output_limit: int = OUTPUT_LIMIT,
@@ -102,7 +103,7 @@ class AsyncSession:
             command,
             shell_memory=("", ""),
             cwd=cwd,
-            env=dict(env) if env else None,
+            env=await self._placeholders.in_place(env),
             timeout=timeout,
             stdin=stdin,
             output_limit=output_limit,
@@ -142,6 +143,8 @@ class AsyncSession:
 class AsyncSessions:
     """What a sandbox can do with sessions."""
 
+    _placeholders: AsyncPlaceholders
+
     def _reach(self) -> AsyncAgent:
         """The agent, or an error that says why there is none."""
         raise NotImplementedError
@@ -151,7 +154,7 @@ class AsyncSessions:
         name: str | None = None,
         *,
         cwd: str | None = None,
-        env: Mapping[str, str] | None = None,
+        env: Environment | None = None,
         user: str | None = None,
         create_only: bool = False,
     ) -> AsyncSession:
@@ -172,14 +175,14 @@ class AsyncSessions:
         """
         asked: dict[str, Any] = {"name": name, "cwd": cwd, "user": user}
         message = {key: value for key, value in asked.items() if value is not None}
-        message["env"] = dict(env or {})
+        message["env"] = await self._placeholders.in_place(env) or {}
         try:
             made = await self._reach().rest("POST", "sessions", SessionInfo, message=message)
         except SessionExists:
             if create_only or name is None:
                 raise
-            return AsyncSession(self._reach(), name)
-        return AsyncSession(self._reach(), made.name)
+            return AsyncSession(self._reach(), self._placeholders, name)
+        return AsyncSession(self._reach(), self._placeholders, made.name)
 
     async def sessions(self) -> list[SessionInfo]:
         """All sessions, by name."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
 from urllib.parse import quote
 
@@ -12,6 +12,7 @@ from .._errors import ConnectionFailed, ProtocolError, SandboxError, TerminalExi
 from .._terminal import MAX_SIZE, Notice, TerminalInfo, TerminalList
 from .._websocket import Opcode
 from .agent import AsyncAgent
+from .placeholders import AsyncPlaceholders, Environment
 from .websocket import AsyncWebSocket
 
 # Keys are sent in pieces of this size: the agent takes no message above 1 MiB.
@@ -158,6 +159,8 @@ async def _kill(agent: AsyncAgent, name: str) -> None:
 class AsyncTerminals:
     """What a sandbox can do with terminals."""
 
+    _placeholders: AsyncPlaceholders
+
     def _reach(self) -> AsyncAgent:
         """The agent, or an error that says why there is none."""
         raise NotImplementedError
@@ -168,7 +171,7 @@ class AsyncTerminals:
         argv: Sequence[str] | None = None,
         *,
         cwd: str | None = None,
-        env: Mapping[str, str] | None = None,
+        env: Environment | None = None,
         user: str | None = None,
         cols: int = 80,
         rows: int = 24,
@@ -180,7 +183,7 @@ class AsyncTerminals:
             name: What others attach to it by; made up if not given.
             argv: The program and its arguments; the user's shell if not given.
             cwd: Where it starts.
-            env: More variables for it.
+            env: More variables for it; `Secret(NAME)` is its placeholder.
             user: Who runs it; the sandbox's default if not given.
             cols: How wide it is, in characters; of one that is there too.
             rows: How high it is, in lines; of one that is there too.
@@ -193,7 +196,8 @@ class AsyncTerminals:
         """
         agent = self._reach()
         if create:
-            given = {"name": name, "argv": argv, "cwd": cwd, "env": env, "user": user}
+            variables = await self._placeholders.in_place(env)
+            given = {"name": name, "argv": argv, "cwd": cwd, "env": variables, "user": user}
             message = {key: value for key, value in given.items() if value is not None}
             message |= {"cols": cols, "rows": rows}
             try:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -11,10 +10,13 @@ from .._background import BackgroundInfo, BackgroundList, OnExit, Restart, start
 from .._process import Command
 from .agent import Agent
 from .background import BackgroundProcess
+from .placeholders import Environment, Placeholders
 
 
 class BackgroundCommands:
     """What a sandbox can do with background processes."""
+
+    _placeholders: Placeholders
 
     def _reach(self) -> Agent:
         """The agent, or an error that says why there is none."""
@@ -25,7 +27,7 @@ class BackgroundCommands:
         command: Command,
         name: str | None = None,
         *,
-        env: Mapping[str, str] | None = None,
+        env: Environment | None = None,
         cwd: str | None = None,
         user: str | None = None,
         on_exit: OnExit | None = None,
@@ -39,7 +41,7 @@ class BackgroundCommands:
                 program with its arguments, and no shell.
             name: To find it again by, as a sandbox's; made up if not given. An ended process of
                 the name is replaced.
-            env: Variables added to the sandbox's.
+            env: Variables added to the sandbox's; `Secret(NAME)` is its placeholder.
             cwd: Where it runs.
             user: Who runs it.
             on_exit: What happens when it has ended for good: a function that gets its
@@ -57,7 +59,7 @@ class BackgroundCommands:
         message = start_message(
             command,
             name=name,
-            env=dict(env) if env else None,
+            env=self._placeholders.in_place(env),
             cwd=cwd,
             user=user,
             on_exit=on_exit if isinstance(on_exit, str) else None,

@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from .._net import alongside
 from .._process import OUTPUT_LIMIT, Command, CommandResult, ProcessInfo
 from . import processes
 from .agent import Agent
+from .placeholders import Environment, Placeholders
 from .processes import Process, TextCallback
 
 
@@ -17,6 +16,7 @@ class Commands:
 
     # Server and template, under which a missing bash is remembered.
     _shell_memory: tuple[str, str]
+    _placeholders: Placeholders
 
     def _reach(self) -> Agent:
         """The agent, or an error that says why there is none."""
@@ -27,7 +27,7 @@ class Commands:
         command: Command,
         *,
         cwd: str | None = None,
-        env: Mapping[str, str] | None = None,
+        env: Environment | None = None,
         user: str | None = None,
         timeout: float | None = None,
         on_stdout: TextCallback | None = None,
@@ -42,7 +42,7 @@ class Commands:
             command: A string runs in a login shell (bash, or sh where there is none); a list is a
                 program with its arguments, and no shell.
             cwd: Where it runs.
-            env: Variables added to the sandbox's.
+            env: Variables added to the sandbox's; `Secret(NAME)` is its placeholder.
             user: Who runs it.
             timeout: Seconds after which it is stopped, with every process it started.
             on_stdout: Called with standard output as it comes.
@@ -65,7 +65,7 @@ class Commands:
             command,
             shell_memory=self._shell_memory,
             cwd=cwd,
-            env=dict(env) if env else None,
+            env=self._placeholders.in_place(env),
             user=user,
             timeout=timeout,
             stdin=stdin is not None,
@@ -83,7 +83,7 @@ class Commands:
         command: Command,
         *,
         cwd: str | None = None,
-        env: Mapping[str, str] | None = None,
+        env: Environment | None = None,
         user: str | None = None,
         timeout: float | None = None,
         stdin: bool = True,
@@ -98,7 +98,7 @@ class Commands:
             command,
             shell_memory=self._shell_memory,
             cwd=cwd,
-            env=dict(env) if env else None,
+            env=self._placeholders.in_place(env),
             user=user,
             timeout=timeout,
             stdin=stdin,
@@ -112,7 +112,7 @@ class Commands:
         columns: int = 80,
         rows: int = 24,
         cwd: str | None = None,
-        env: Mapping[str, str] | None = None,
+        env: Environment | None = None,
         user: str | None = None,
         timeout: float | None = None,
     ) -> Process:
@@ -123,7 +123,7 @@ class Commands:
             columns: The terminal's width in characters.
             rows: Its height in lines.
             cwd: Where it runs.
-            env: Variables added to the sandbox's.
+            env: Variables added to the sandbox's; `Secret(NAME)` is its placeholder.
             user: Who runs it.
             timeout: Seconds after which it is stopped.
         """
@@ -133,7 +133,7 @@ class Commands:
             ["/bin/bash", "-i", "-l"] if command is None else command,
             shell_memory=self._shell_memory,
             cwd=cwd,
-            env=variables | dict(env or {}),
+            env=variables | (self._placeholders.in_place(env) or {}),
             user=user,
             timeout=timeout,
             stdin=True,

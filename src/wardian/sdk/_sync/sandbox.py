@@ -7,14 +7,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
+from .._credentials import Secret
+from .._egress import Egress, granted
 from .._errors import Conflict, NotFound, SandboxGone
 from .._models import Limits, SandboxInfo, Traffic, Usage
 from .agent import Agent
 from .api import Client
 from .background_commands import BackgroundCommands
 from .commands import Commands
+from .egress import SandboxEgress
 from .files import Files
 from .git import Git
+from .placeholders import Environment, Placeholders
 from .previews import Previews
 from .sessions import Sessions
 from .terminals import Terminals
@@ -33,6 +37,7 @@ class Sandbox(Commands, BackgroundCommands, Previews, Sessions, Terminals):
         id: Its id.
         files: Its files.
         git: Its git.
+        egress: What it may reach.
         kill_on_exit: Whether leaving the context ends it.
     """
 
@@ -42,6 +47,7 @@ class Sandbox(Commands, BackgroundCommands, Previews, Sessions, Terminals):
         self._client = client
         self._info = info
         self._shell_memory = (client.endpoint.url, info.template)
+        self._placeholders = Placeholders(client, info.id)
         access = info.agent
         self._agent = (
             Agent(client.transport, info.id, access.port, access.token) if access else None
@@ -55,12 +61,14 @@ class Sandbox(Commands, BackgroundCommands, Previews, Sessions, Terminals):
         name: str | None = None,
         *,
         timeout: float | None = 300,
-        env: Mapping[str, str] | None = None,
+        env: Environment | None = None,
         labels: Mapping[str, str] | None = None,
         limits: Limits | Mapping[str, Any] | None = None,
         user: str | None = None,
         workdir: str | None = None,
         traffic: Traffic | None = None,
+        egress: str | Egress | None = None,
+        internet: str | bool | None = None,
         isolation: str | None = None,
         idempotency_key: str | None = None,
         kill_on_exit: bool = True,
@@ -73,12 +81,15 @@ class Sandbox(Commands, BackgroundCommands, Previews, Sessions, Terminals):
             template: What it starts from.
             name: A name to find it again by, unique among the tenant's sandboxes.
             timeout: Seconds until it ends by itself; None is never.
-            env: Variables for every command.
+            env: Variables for every command; `Secret(NAME)` is its placeholder.
             labels: The caller's own words about it, to find it again by.
             limits: What it may use: `cpu`, `memory_mb`, `disk_mb`, `pids`.
             user: Who runs commands; the template's default if not given.
             workdir: Where commands run; the template's default if not given.
             traffic: `private` asks visitors of its ports for a token.
+            egress: What it may reach: `"off"`, `"on"`, the name of a preset, or an `Egress`; what
+                its template says if not given, which is nothing for those that ship.
+            internet: `egress` in one word: `"on"` or True, `"off"` or False.
             isolation: The isolation class.
             idempotency_key: Calls with the same key make one sandbox; made up if not given, so
                 that a repeated request can't make two.
@@ -90,8 +101,14 @@ class Sandbox(Commands, BackgroundCommands, Previews, Sessions, Terminals):
             TemplateNotFound: There is no such template.
             NameTaken: Another sandbox has the name.
             NoCapacity: The server has no room.
+            SecretNotFound: A variable or a rule names a secret that there is none of.
+            PresetNotFound: There is no such preset.
+            PrivateDestination: `egress` grants what is not public, which takes a key with the
+                scope `admin`.
             InvalidRequest: An argument is out of range.
+            ValueError: Both `egress` and `internet` are given.
         """
+        egress = granted(egress, internet)
         client = Client(url, api_key)
         info = client.create_sandbox(
             template,
@@ -104,6 +121,7 @@ class Sandbox(Commands, BackgroundCommands, Previews, Sessions, Terminals):
             user=user,
             workdir=workdir,
             traffic=traffic,
+            egress=egress,
             idempotency_key=idempotency_key,
         )
         return cls(client, info, kill_on_exit=kill_on_exit)
@@ -132,12 +150,14 @@ class Sandbox(Commands, BackgroundCommands, Previews, Sessions, Terminals):
         template: str = "base",
         *,
         timeout: float | None = 300,
-        env: Mapping[str, str] | None = None,
+        env: Environment | None = None,
         labels: Mapping[str, str] | None = None,
         limits: Limits | Mapping[str, Any] | None = None,
         user: str | None = None,
         workdir: str | None = None,
         traffic: Traffic | None = None,
+        egress: str | Egress | None = None,
+        internet: str | bool | None = None,
         isolation: str | None = None,
         kill_on_exit: bool = False,
         url: str | None = None,
@@ -165,6 +185,8 @@ class Sandbox(Commands, BackgroundCommands, Previews, Sessions, Terminals):
                     user=user,
                     workdir=workdir,
                     traffic=traffic,
+                    egress=egress,
+                    internet=internet,
                     isolation=isolation,
                     kill_on_exit=kill_on_exit,
                     url=url,
@@ -229,6 +251,11 @@ class Sandbox(Commands, BackgroundCommands, Previews, Sessions, Terminals):
         """Its git."""
         return Git(self._reach())
 
+    @property
+    def egress(self) -> SandboxEgress:
+        """What it may reach, and what it did reach."""
+        return SandboxEgress(self._client, self.id)
+
     def info(self) -> SandboxInfo:
         """Ask for its record."""
         self._info = self._client.get_sandbox(self.id)
@@ -253,7 +280,7 @@ class Sandbox(Commands, BackgroundCommands, Previews, Sessions, Terminals):
         labels: Mapping[str, str] = _UNSET,
         timeout: float | None = _UNSET,
         name: str | None = _UNSET,
-        env: Mapping[str, str | None] = _UNSET,
+        env: Mapping[str, str | Secret | None] = _UNSET,
     ) -> SandboxInfo:
         """Change it; what is not given stays.
 
@@ -261,8 +288,8 @@ class Sandbox(Commands, BackgroundCommands, Previews, Sessions, Terminals):
             labels: All its labels from now on.
             timeout: Seconds from now until it ends; None is never.
             name: Its name; None takes it away.
-            env: Variables to set for commands started from now on, those of sessions too; None
-                takes one away, what is not named stays.
+            env: Variables to set for commands started from now on, those of sessions too;
+                `Secret(NAME)` is its placeholder, None takes one away, what is not named stays.
         """
         given = {"labels": labels, "timeout": timeout, "name": name, "env": env}
         changes = {key: value for key, value in given.items() if value is not _UNSET}

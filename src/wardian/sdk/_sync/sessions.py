@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 from urllib.parse import quote
@@ -14,6 +13,7 @@ from .._session import SessionInfo, SessionList
 from .._session_errors import SessionExists, SessionNotFound
 from . import processes
 from .agent import Agent
+from .placeholders import Environment, Placeholders
 from .processes import Process, TextCallback
 
 
@@ -29,8 +29,9 @@ class Session:
         name: What it is found by again.
     """
 
-    def __init__(self, agent: Agent, name: str) -> None:
+    def __init__(self, agent: Agent, placeholders: Placeholders, name: str) -> None:
         self._agent = agent
+        self._placeholders = placeholders
         self.name = name
 
     def run(
@@ -38,7 +39,7 @@ class Session:
         command: Command,
         *,
         cwd: str | None = None,
-        env: Mapping[str, str] | None = None,
+        env: Environment | None = None,
         timeout: float | None = None,
         on_stdout: TextCallback | None = None,
         on_stderr: TextCallback | None = None,
@@ -51,7 +52,7 @@ class Session:
         Args:
             command: What the shell reads; a list is quoted for it.
             cwd: Where this command runs; the session stays where it is.
-            env: Variables of this command alone.
+            env: Variables of this command alone; `Secret(NAME)` is its placeholder.
             timeout: Seconds after which it is stopped, with every process it started; waiting for
                 its turn does not count.
             on_stdout: Called with standard output as it comes.
@@ -88,7 +89,7 @@ class Session:
         command: Command,
         *,
         cwd: str | None = None,
-        env: Mapping[str, str] | None = None,
+        env: Environment | None = None,
         timeout: float | None = None,
         stdin: bool = True,
         output_limit: int = OUTPUT_LIMIT,
@@ -103,7 +104,7 @@ class Session:
             command,
             shell_memory=("", ""),
             cwd=cwd,
-            env=dict(env) if env else None,
+            env=self._placeholders.in_place(env),
             timeout=timeout,
             stdin=stdin,
             output_limit=output_limit,
@@ -143,6 +144,8 @@ class Session:
 class Sessions:
     """What a sandbox can do with sessions."""
 
+    _placeholders: Placeholders
+
     def _reach(self) -> Agent:
         """The agent, or an error that says why there is none."""
         raise NotImplementedError
@@ -152,7 +155,7 @@ class Sessions:
         name: str | None = None,
         *,
         cwd: str | None = None,
-        env: Mapping[str, str] | None = None,
+        env: Environment | None = None,
         user: str | None = None,
         create_only: bool = False,
     ) -> Session:
@@ -173,14 +176,14 @@ class Sessions:
         """
         asked: dict[str, Any] = {"name": name, "cwd": cwd, "user": user}
         message = {key: value for key, value in asked.items() if value is not None}
-        message["env"] = dict(env or {})
+        message["env"] = self._placeholders.in_place(env) or {}
         try:
             made = self._reach().rest("POST", "sessions", SessionInfo, message=message)
         except SessionExists:
             if create_only or name is None:
                 raise
-            return Session(self._reach(), name)
-        return Session(self._reach(), made.name)
+            return Session(self._reach(), self._placeholders, name)
+        return Session(self._reach(), self._placeholders, made.name)
 
     def sessions(self) -> list[SessionInfo]:
         """All sessions, by name."""

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from urllib.parse import quote
 
@@ -13,6 +13,7 @@ from .._errors import ConnectionFailed, ProtocolError, SandboxError, TerminalExi
 from .._terminal import MAX_SIZE, Notice, TerminalInfo, TerminalList
 from .._websocket import Opcode
 from .agent import Agent
+from .placeholders import Environment, Placeholders
 from .websocket import WebSocket
 
 # Keys are sent in pieces of this size: the agent takes no message above 1 MiB.
@@ -159,6 +160,8 @@ def _kill(agent: Agent, name: str) -> None:
 class Terminals:
     """What a sandbox can do with terminals."""
 
+    _placeholders: Placeholders
+
     def _reach(self) -> Agent:
         """The agent, or an error that says why there is none."""
         raise NotImplementedError
@@ -169,7 +172,7 @@ class Terminals:
         argv: Sequence[str] | None = None,
         *,
         cwd: str | None = None,
-        env: Mapping[str, str] | None = None,
+        env: Environment | None = None,
         user: str | None = None,
         cols: int = 80,
         rows: int = 24,
@@ -181,7 +184,7 @@ class Terminals:
             name: What others attach to it by; made up if not given.
             argv: The program and its arguments; the user's shell if not given.
             cwd: Where it starts.
-            env: More variables for it.
+            env: More variables for it; `Secret(NAME)` is its placeholder.
             user: Who runs it; the sandbox's default if not given.
             cols: How wide it is, in characters; of one that is there too.
             rows: How high it is, in lines; of one that is there too.
@@ -194,7 +197,8 @@ class Terminals:
         """
         agent = self._reach()
         if create:
-            given = {"name": name, "argv": argv, "cwd": cwd, "env": env, "user": user}
+            variables = self._placeholders.in_place(env)
+            given = {"name": name, "argv": argv, "cwd": cwd, "env": variables, "user": user}
             message = {key: value for key, value in given.items() if value is not None}
             message |= {"cols": cols, "rows": rows}
             try:

@@ -1,0 +1,43 @@
+"""The native API's calls about secrets, and what sandboxes hold in their place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from .._credentials import secret_name
+from .._egress_answers import PlaceholderReply, Resealed, SecretInfo, SecretList
+from .calls import AsyncCalls, api_path
+
+
+class AsyncSecretCalls(AsyncCalls):
+    """One method per call."""
+
+    async def set_secret(
+        self, name: str, value: str, hosts: str | Iterable[str] | None = None
+    ) -> SecretInfo:
+        """PUT /v1/secrets/{NAME}. The arguments are those of `Secrets.set`."""
+        message: dict[str, Any] = {"value": value}
+        if hosts is not None:
+            message["hosts"] = [hosts] if isinstance(hosts, str) else list(hosts)
+        where = api_path("secrets", secret_name(name))
+        return await self._call("PUT", where, SecretInfo, json=message, safe=True)
+
+    async def list_secrets(self) -> Sequence[SecretInfo]:
+        """GET /v1/secrets."""
+        return (await self._call("GET", "/v1/secrets", SecretList)).secrets
+
+    async def delete_secret(self, name: str) -> None:
+        """DELETE /v1/secrets/{NAME}."""
+        await self._send("DELETE", api_path("secrets", secret_name(name)), safe=True)
+
+    async def rotate_secrets_key(self) -> int:
+        """POST /v1/secrets/rotate-key; how many things are sealed under the new key."""
+        reply = await self._call("POST", "/v1/secrets/rotate-key", Resealed, timeout=300.0)
+        return reply.secrets
+
+    async def placeholder(self, sandbox: str, name: str) -> str:
+        """POST /v1/sandboxes/{id or name}/placeholders: what it holds in place of a secret."""
+        where = f"{api_path('sandboxes', sandbox)}/placeholders"
+        reply = await self._call("POST", where, PlaceholderReply, json={"secret": name}, safe=True)
+        return reply.placeholder
