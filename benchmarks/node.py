@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks import upstream
 from benchmarks.machine import process_memory
 from wardian.server.node import temporary
 
@@ -18,6 +19,8 @@ class Node:
     """A temporary node, seen by its operator."""
 
     running: temporary.TemporaryNode
+    #: What `upstream.authority` made; the node trusts it.
+    authority: Path
 
     def template_rootfs(self, name: str) -> Path:
         """The topmost layer of a template, which for those made by a recipe is all of it."""
@@ -28,16 +31,19 @@ class Node:
         """The most memory that edge and agent were ever resident with, in bytes."""
         record = json.loads((self.running.run / f"launcher/sandboxes/{sandbox}.json").read_text())
         agent = record["phase"]["pid"]
-        return [
-            ("edge", process_memory(self.running.edge_pid())),
-            ("agent", process_memory(agent)),
-        ]
+        return [("edge", self.edge_peak()), ("agent", process_memory(agent))]
+
+    def edge_peak(self) -> int:
+        """The most memory that the edge was ever resident with, in bytes."""
+        return process_memory(self.running.edge_pid())
 
 
 @contextmanager
 def started() -> Generator[Node]:
     """A node with the template `base`; the SDK in this process finds it by the environment."""
-    with temporary.running(templates=("base",), pool_size="24G") as running:
-        os.environ["WARDIAN_URL"] = running.url
-        os.environ["WARDIAN_API_KEY"] = running.api_key
-        yield Node(running)
+    with upstream.authority() as authority:
+        trust = ("--trust", str(authority / "authority.pem"))
+        with temporary.running(templates=("base",), pool_size="24G", arguments=trust) as running:
+            os.environ["WARDIAN_URL"] = running.url
+            os.environ["WARDIAN_API_KEY"] = running.api_key
+            yield Node(running, authority)
