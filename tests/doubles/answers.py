@@ -4,7 +4,7 @@
 |---|---|
 | `/redirect?to=URL` | 302 to it |
 | `/bytes/N` | N bytes |
-| `/reflect?header=NAME&as=body|header|chunks|gzip|trickle` | that header's value, shown so |
+| `/reflect?header=NAME&as=WAY` | that header's value, in one of the ways of `_reflect` |
 | `/events` | three server-sent events |
 | `/websocket` | every message back |
 | `/cut` | half an answer, then the connection ends |
@@ -88,6 +88,25 @@ def _reflect(request: Request, query: dict[str, str]) -> Answer:
     match query.get("as", "body"):
         case "header":
             return Answer(headers=[("x-reflected", value)], pieces=[b"see the header"])
+        case "cookie":
+            return Answer(headers=[("set-cookie", f"seen={value}; Path=/")], pieces=[b"see it"])
+        case "location":
+            return Answer(302, [("location", f"https://other.example/?{value}")])
+        case "name":
+            return Answer(headers=[(value.rpartition(" ")[2], "x")], pieces=[b"see the name"])
+        case "error":
+            return Answer(500, pieces=[shown])
+        case "reason":
+            return _whole(f"HTTP/1.1 200 {value}\r\ncontent-length: 2\r\n\r\nok")
+        case "early":
+            early = f"HTTP/1.1 103 Early\r\nlink: <{value}>\r\n\r\n"
+            return _whole(f"{early}HTTP/1.1 200 Done\r\ncontent-length: 2\r\n\r\nok")
+        case "trailer":
+            head = "HTTP/1.1 200 Done\r\ntransfer-encoding: chunked\r\ntrailer: x-seen\r\n\r\n"
+            return _whole(f"{head}2\r\nok\r\n0\r\nx-seen: {value}\r\n\r\n")
+        case "extension":
+            head = "HTTP/1.1 200 Done\r\ntransfer-encoding: chunked\r\n\r\n"
+            return _whole(f'{head}2;seen="{value}"\r\nok\r\n0\r\n\r\n')
         case "chunks":
             third = len(shown) // 3
             return Answer(
@@ -99,3 +118,7 @@ def _reflect(request: Request, query: dict[str, str]) -> Answer:
             return Answer(headers=[("content-encoding", "gzip")], pieces=[gzip.compress(shown)])
         case _:
             return Answer(pieces=[shown])
+
+
+def _whole(text: str) -> Answer:
+    return Answer(raw=text.encode("latin-1"))

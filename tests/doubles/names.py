@@ -46,6 +46,11 @@ class Names:
     _entries: dict[str, _Entry] = field(default_factory=dict[str, _Entry])
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
+    def forget(self) -> None:
+        """Lets no name exist any more."""
+        with self._lock:
+            self._entries.clear()
+
     def set(self, name: str, *answers: str | list[str]) -> None:
         """A name's addresses; of several answers each question gets the next, then the last."""
         lists = [[each] if isinstance(each, str) else each for each in answers]

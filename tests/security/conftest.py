@@ -6,6 +6,8 @@ import socket
 from collections.abc import Iterator
 
 import pytest
+from doubles.outside import Outside
+from doubles.outside import outside as make_outside
 from server_fixture import StartNode
 
 from wardian import Sandbox
@@ -24,11 +26,18 @@ def world() -> Iterator[World]:
 
 
 @pytest.fixture(scope="package")
-def node(start_node: StartNode, world: World) -> Iterator[TemporaryNode]:
+def outside(world: World) -> Iterator[Outside]:
+    """Names and servers behind the node's network."""
+    with make_outside(world) as made:
+        yield made
+
+
+@pytest.fixture(scope="package")
+def node(start_node: StartNode, world: World, outside: Outside) -> Iterator[TemporaryNode]:
     """The node under attack. This thread, too, lives in its network until the last test is over."""
     with (
         world.node.entered(),
-        start_node() as started,
+        start_node(arguments=("--trust", str(outside.certificate))) as started,
         pytest.MonkeyPatch.context() as environment,
     ):
         environment.setenv("WARDIAN_URL", started.url)

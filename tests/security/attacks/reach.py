@@ -1,6 +1,8 @@
 """Runs inside a sandbox: tries to reach every address given as JSON in the first argument.
 
-Prints one JSON object: target → "connected", "answered", "silent" or the name of the errno.
+Prints one JSON object: target → "answered", "held" (connected and neither answered nor ended),
+"closed", "silent" or the name of the errno. Somebody takes every TCP connection, to see whether a
+policy lets it out, so that one is taken says nothing yet.
 Targets: "tcp 192.0.2.1 80", "udp 192.0.2.1 53", "ping 192.0.2.1", "raw 192.0.2.1".
 """
 
@@ -23,7 +25,11 @@ def tcp(address: str, port: str) -> str:
     with socket.socket(family(address), socket.SOCK_STREAM) as dialler:
         dialler.settimeout(WAIT)
         dialler.connect((address, int(port)))
-    return "connected"
+        try:
+            dialler.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            return "answered" if dialler.recv(1) else "closed"
+        except TimeoutError:
+            return "held"
 
 
 def udp(address: str, port: str) -> str:

@@ -1,0 +1,1 @@
+"""Programs in a sandbox that try to get past its egress policy."""
