@@ -19,9 +19,47 @@ pub fn decoded(text: impl AsRef<[u8]>) -> Vec<u8> {
     decoded
 }
 
+/// Encodes every byte but the unreserved characters (section 2.3), with upper-case digits.
+#[must_use]
+pub fn encoded(bytes: impl AsRef<[u8]>) -> String {
+    const DIGITS: [char; 16] = [
+        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F',
+    ];
+    let bytes = bytes.as_ref();
+    let mut encoded = String::with_capacity(bytes.len());
+    for byte in bytes {
+        if is_unreserved(*byte) {
+            encoded.push(char::from(*byte));
+        } else {
+            let (high, low) = (usize::from(byte >> 4), usize::from(byte & 15));
+            encoded.extend(['%', DIGITS[high], DIGITS[low]]);
+        }
+    }
+    encoded
+}
+
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_decodes_to_itself(bytes in any::<Vec<u8>>()) {
+            let text = encoded(&bytes);
+            prop_assert!(text.bytes().all(|byte| byte == b'%' || is_unreserved(byte)));
+            prop_assert_eq!(decoded(text), bytes);
+        }
+    }
+
+    #[test]
+    fn only_unreserved_characters_stay() {
+        assert_eq!(encoded("aZ09-._~ /+%é"), "aZ09-._~%20%2F%2B%25%C3%A9");
+    }
 
     #[test]
     fn what_is_no_triple_stays() {

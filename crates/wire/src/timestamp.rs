@@ -25,6 +25,13 @@ pub fn rfc3339(seconds: i64, nanoseconds: u32) -> String {
     text
 }
 
+/// ISO 8601's basic form, to the second and in UTC, as AWS signatures write times:
+/// `20130524T000000Z`.
+#[must_use]
+pub fn basic(seconds: i64) -> String {
+    rfc3339(seconds, 0).replace(['-', ':'], "")
+}
+
 /// Days since 1970 to year, month and day of the Gregorian calendar, by 400-year eras that
 /// begin in March, so that the leap day is the last of its year.
 fn civil(days: i64) -> (i64, i64, i64) {
@@ -51,6 +58,7 @@ mod tests {
 
     #[test]
     fn known_times() {
+        assert_eq!(basic(1_369_353_600), "20130524T000000Z");
         assert_eq!(rfc3339(0, 0), "1970-01-01T00:00:00Z");
         assert_eq!(
             rfc3339(951_782_400, 500_000_000),

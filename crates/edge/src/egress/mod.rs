@@ -4,6 +4,7 @@
 //! Every connection is taken by [`listeners`], becomes a [`flow::Flow`] and is refused, spliced
 //! ([`splice`]) or opened ([`opened`]). Whatever is decided is told to [`record`].
 
+pub(crate) mod credentials;
 pub(crate) mod dial;
 pub(crate) mod first_bytes;
 pub(crate) mod flow;
