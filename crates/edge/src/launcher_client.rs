@@ -92,6 +92,19 @@ impl Launcher {
         self.sockets(&request).await
     }
 
+    /// The sockets through which everything leaves the sandbox: listener, resolver, packets.
+    ///
+    /// # Errors
+    /// [`LauncherError`].
+    pub(crate) async fn open_outbound(
+        &self,
+        sandbox: &SandboxId,
+    ) -> Result<[OwnedFd; 3], LauncherError> {
+        let sandbox = sandbox.clone();
+        let sockets = self.sockets(&Request::OpenOutbound { sandbox }).await?;
+        sockets.try_into().map_err(|_| LauncherError::Absent)
+    }
+
     /// Asking twice does no harm, so a question that a restart swallowed is asked again.
     async fn sockets(&self, request: &Request) -> Result<Vec<OwnedFd>, LauncherError> {
         let deadline = Instant::now() + PATIENCE;

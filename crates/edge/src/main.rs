@@ -10,6 +10,7 @@ mod connection;
 mod control_link;
 mod dial;
 mod driver;
+mod egress;
 mod exchange;
 mod exposures;
 mod forward;

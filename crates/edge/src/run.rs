@@ -1,6 +1,7 @@
 //! From the command line to a running edge, and to its end.
 
 use crate::arguments::{ArgumentError, Arguments, USAGE};
+use crate::egress::Egress;
 use crate::forward::Edge;
 use crate::launcher_client::Launcher;
 use crate::pool::Pool;
@@ -82,12 +83,15 @@ async fn serve(arguments: Arguments, public: StdTcpListener) -> Result<(), RunEr
         domain: arguments.domain,
         control_plane: arguments.api_socket,
         control_pool: Arc::new(Pool::default()),
-        launcher: Launcher::new(arguments.launcher_socket),
+        launcher: Launcher::new(arguments.launcher_socket.clone()),
         sandboxes: Sandboxes::default(),
         trusted_proxies: arguments.trusted_proxies,
         tasks: TaskTracker::new(),
         stop: CancellationToken::new(),
     });
+    // Of its own, so that a burst of new sandboxes delays nobody who visits one.
+    let launcher = Launcher::new(arguments.launcher_socket);
+    let egress = Arc::new(Egress::new(launcher, edge.stop.clone()));
     let closing = CancellationToken::new();
     let listen_to = |kind| signal(kind).map_err(RunError::Start);
     let hangup = listen_to(SignalKind::hangup())?;
@@ -106,7 +110,7 @@ async fn serve(arguments: Arguments, public: StdTcpListener) -> Result<(), RunEr
     );
     let background = async {
         tokio::join!(
-            control_link::follow(&arguments.control_socket, &edge.sandboxes),
+            control_link::follow(&arguments.control_socket, &edge.sandboxes, &egress),
             sweep(&edge),
             reload_on(hangup, certificate.as_deref()),
         );
@@ -123,13 +127,15 @@ async fn serve(arguments: Arguments, public: StdTcpListener) -> Result<(), RunEr
         tracing::error!(%error, "the listener failed");
     }
     edge.tasks.close();
-    if tokio::time::timeout(LAST_WORDS, edge.tasks.wait())
-        .await
-        .is_err()
-    {
-        edge.stop.cancel();
-        edge.tasks.wait().await;
+    egress.tasks.close();
+    // What leaves sandboxes has no end of its own: only visitors are waited for.
+    let visitors_left = tokio::time::timeout(LAST_WORDS, edge.tasks.wait()).await;
+    if visitors_left.is_err() {
+        tracing::debug!("what is still open is cut");
     }
+    edge.stop.cancel();
+    edge.tasks.wait().await;
+    egress.tasks.wait().await;
     Ok(())
 }
 

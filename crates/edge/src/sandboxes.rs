@@ -1,5 +1,6 @@
 //! The sandboxes this edge may reach, as the control plane last said.
 
+use crate::egress::outlet::Outlet;
 use crate::exposures::{self, Exposure};
 use crate::pool::Pool;
 use std::collections::{HashMap, HashSet};
@@ -9,7 +10,7 @@ use std::time::Duration;
 use subtle::ConstantTimeEq;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use wardian_wire::edge::{Route, RouteState, ToEdge};
+use wardian_wire::edge::{Route, RouteState};
 use wardian_wire::SandboxId;
 
 /// How long a request waits for the first routes.
@@ -25,6 +26,8 @@ pub(crate) struct Sandbox {
     pub(crate) pool: Arc<Pool>,
     /// Unconnected sockets made in its edge namespace.
     pub(crate) spares: Mutex<Vec<OwnedFd>>,
+    /// Its way out.
+    pub(crate) outlet: Outlet,
 }
 
 #[derive(Debug)]
@@ -49,6 +52,7 @@ impl Sandbox {
     fn new(route: Route) -> Self {
         let cut = CancellationToken::new();
         let exposures = exposures::changed(Vec::new(), route.exposures, &cut);
+        let outlet = Outlet::new(&route.sandbox, route.egress);
         Self {
             id: route.sandbox,
             rule: RwLock::new(Rule {
@@ -59,6 +63,7 @@ impl Sandbox {
             cut,
             pool: Arc::default(),
             spares: Mutex::default(),
+            outlet,
         }
     }
 
@@ -79,6 +84,7 @@ impl Sandbox {
     }
 
     fn update(&self, route: Route) {
+        self.outlet.set(&self.id, route.egress);
         let mut rule = self.rule.write().unwrap_or_else(PoisonError::into_inner);
         rule.state = route.state;
         rule.traffic_token = route.traffic_token;
@@ -124,45 +130,32 @@ impl Sandboxes {
         Ok(table.get(id).cloned())
     }
 
-    /// Puts a change in force; returns its number once it is.
-    pub(crate) fn apply(&self, change: ToEdge) -> u64 {
-        match change {
-            ToEdge::Sync { seq, sandboxes, .. } => {
-                self.replace(sandboxes);
-                self.synced.send_replace(true);
-                seq
-            }
-            ToEdge::Put { seq, sandbox } => {
-                self.put(sandbox);
-                seq
-            }
-            ToEdge::Remove { seq, sandbox } => {
-                let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
-                let removed = table.remove(&sandbox);
-                drop(table);
-                if let Some(removed) = removed {
-                    removed.end();
-                }
-                seq
-            }
-            ToEdge::Explain { seq, .. } => seq,
-        }
-    }
-
-    fn put(&self, route: Route) {
+    /// A sandbox is new or has changed.
+    pub(crate) fn put(&self, route: Route) -> Arc<Sandbox> {
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = table.get(&route.sandbox) {
             known.update(route);
-        } else {
-            table.insert(route.sandbox.clone(), Arc::new(Sandbox::new(route)));
+            return Arc::clone(known);
+        }
+        let sandbox = Arc::new(Sandbox::new(route));
+        table.insert(sandbox.id.clone(), Arc::clone(&sandbox));
+        sandbox
+    }
+
+    /// A sandbox is gone, if it was there: all that is open for it ends.
+    pub(crate) fn remove(&self, sandbox: &SandboxId) {
+        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        let removed = table.remove(sandbox);
+        drop(table);
+        if let Some(removed) = removed {
+            removed.end();
         }
     }
 
-    fn replace(&self, routes: Vec<Route>) {
+    /// These are all there are. From the first time on requests need not wait.
+    pub(crate) fn replace(&self, routes: Vec<Route>) -> Vec<Arc<Sandbox>> {
         let kept: HashSet<SandboxId> = routes.iter().map(|route| route.sandbox.clone()).collect();
-        for route in routes {
-            self.put(route);
-        }
+        let present = routes.into_iter().map(|route| self.put(route)).collect();
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         let gone: Vec<SandboxId> = table
             .keys()
@@ -174,6 +167,8 @@ impl Sandboxes {
         for sandbox in gone {
             sandbox.end();
         }
+        self.synced.send_replace(true);
+        present
     }
 
     /// Drops what has been idle too long.
@@ -212,17 +207,9 @@ impl Sandbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wardian_wire::egress::policy::{Policy, Settings};
+    use wardian_wire::egress::policy::Policy;
 
     const ID: &str = "aaaaaaaaaaaaaaaaaaa2";
-
-    fn settings() -> Box<Settings> {
-        Box::new(Settings {
-            authority_certificate: String::new(),
-            authority_key: String::new(),
-            trusted: String::new(),
-        })
-    }
 
     fn id() -> SandboxId {
         SandboxId::parse(ID).unwrap()
@@ -242,28 +229,15 @@ mod tests {
     async fn a_change_keeps_what_is_open_and_a_removal_cuts_it() {
         let sandboxes = Sandboxes::default();
         let first = route(RouteState::Running, None);
-        sandboxes.apply(ToEdge::Sync {
-            seq: 1,
-            sandboxes: vec![first],
-            egress: settings(),
-        });
+        sandboxes.replace(vec![first]);
         let before = sandboxes.find(&id()).await.unwrap().unwrap();
         assert!(before.is_running() && before.admits(None));
         let second = route(RouteState::Paused, Some("secret"));
-        assert_eq!(
-            sandboxes.apply(ToEdge::Put {
-                seq: 2,
-                sandbox: second
-            }),
-            2
-        );
+        assert!(Arc::ptr_eq(&sandboxes.put(second), &before));
         assert!(!before.is_running() && !before.cut.is_cancelled());
         assert!(before.admits(Some(b"secret")) && !before.admits(Some(b"secre")));
         assert!(!before.admits(None));
-        sandboxes.apply(ToEdge::Remove {
-            seq: 3,
-            sandbox: id(),
-        });
+        sandboxes.remove(&id());
         assert!(before.cut.is_cancelled());
         assert!(sandboxes.find(&id()).await.unwrap().is_none());
     }
@@ -271,15 +245,8 @@ mod tests {
     #[tokio::test]
     async fn what_a_sync_does_not_name_is_gone() {
         let sandboxes = Sandboxes::default();
-        sandboxes.apply(ToEdge::Put {
-            seq: 1,
-            sandbox: route(RouteState::Running, None),
-        });
-        sandboxes.apply(ToEdge::Sync {
-            seq: 2,
-            sandboxes: vec![],
-            egress: settings(),
-        });
+        sandboxes.put(route(RouteState::Running, None));
+        sandboxes.replace(vec![]);
         assert!(sandboxes.find(&id()).await.unwrap().is_none());
     }
 }

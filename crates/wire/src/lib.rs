@@ -9,6 +9,7 @@ pub mod accounts;
 pub mod boot;
 pub mod connect;
 pub mod content_coding;
+pub mod dns;
 pub mod edge;
 pub mod egress;
 pub mod entity_tag;

@@ -114,7 +114,11 @@ fn admits(policy: &CompiledPolicy, rule: usize, to: &Destination, address: IpAdd
 /// Whether an address is one of the node's own: then the kernel would answer from that very
 /// address. Asked each time, since a node's addresses change.
 fn is_own(address: IpAddr) -> bool {
-    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let family = if address.is_ipv4() {
+        AddressFamily::INET
+    } else {
+        AddressFamily::INET6
+    };
     let asked = rustix::net::socket(family, SocketType::DGRAM, None).and_then(|socket| {
         rustix::net::connect(&socket, &SocketAddr::new(address, 9))?;
         rustix::net::getsockname(&socket)

@@ -6,11 +6,18 @@
 
 pub(crate) mod credentials;
 pub(crate) mod dial;
+mod dns;
 pub(crate) mod first_bytes;
 pub(crate) mod flow;
 mod listeners;
+mod names;
 pub(crate) mod opened;
+pub(crate) mod outlet;
+mod packets;
+pub(crate) mod prefixed;
 pub(crate) mod record;
+mod seldom;
+mod splice;
 
 use crate::launcher_client::Launcher;
 use record::Record;
@@ -62,7 +69,10 @@ impl Egress {
 
     /// Takes new settings. Those that say the same change nothing.
     pub(crate) fn set(&self, new: Settings) {
-        let mut settings = self.settings.write().unwrap_or_else(PoisonError::into_inner);
+        let mut settings = self
+            .settings
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         if settings.as_deref() != Some(&new) {
             *settings = Some(Arc::new(new));
         }

@@ -62,7 +62,7 @@ impl Record {
 
     /// Counts bytes from and to a sandbox.
     pub(crate) fn traffic(&self, sandbox: &Arc<Sandbox>, sent: u64, received: u64) {
-        let untold = &sandbox.untold;
+        let untold = &sandbox.outlet.untold;
         untold.sent.fetch_add(sent, Ordering::Relaxed);
         untold.received.fetch_add(received, Ordering::Relaxed);
         if !untold.listed.load(Ordering::Acquire) && !untold.listed.swap(true, Ordering::AcqRel) {
@@ -99,7 +99,9 @@ impl Record {
         let lost = std::mem::take(&mut waiting.lost);
         let busy = std::mem::take(&mut waiting.busy);
         drop(waiting);
-        let traffic = busy.iter().map(|sandbox| sandbox.untold.take(sandbox));
+        let traffic = busy
+            .iter()
+            .map(|sandbox| sandbox.outlet.untold.take(sandbox));
         Report {
             events,
             lost,

@@ -3,8 +3,17 @@
 use super::compiled::CompiledRule;
 use super::destination::{Destination, Host};
 use super::matching::{CompiledPolicy, ConnectionVerdict};
-use super::policy::{Allow, Explanation, Injection, Question};
+use super::policy::{Allow, Explanation, Injection, Policy, Question};
 use super::public::is_public;
+
+/// Answers a question of what a policy would say; one that can't be read says no to everything.
+#[must_use]
+pub fn explain(policy: Policy, question: &Question) -> Explanation {
+    match CompiledPolicy::new(policy) {
+        Ok(policy) => policy.explain(question),
+        Err(error) => no(format!("the policy can't be put in force: {error}")),
+    }
+}
 
 impl CompiledPolicy {
     /// Answers a question of what would happen.
