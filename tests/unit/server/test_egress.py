@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import io
+import json
+import tarfile
 from pathlib import Path
 from typing import Any
 
 import httpx
 import msgspec
 import pytest
-from node_peers.node import Node, configuration_for, create, rows
+from node_peers.node import Node, configuration_for, create, eventually, rows
 
 from wardian.server.configuration import PackageSources
 from wardian.server.node import protocol
 from wardian.server.node.egress_messages import Allow, Deny, HeaderInjection, Policy
+from wardian.server.sandboxes.agents import Agents
+from wardian.server.sandboxes.records import SandboxRecord
 
 from .conftest import running_node
 from .test_api_node import key_with
@@ -96,9 +101,6 @@ async def test_own_rules_come_first_then_presets_then_the_templates(node: Node) 
 
 
 def _tar() -> bytes:
-    import io
-    import tarfile
-
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         tar.addfile(tarfile.TarInfo("a"), io.BytesIO())
@@ -291,8 +293,6 @@ async def test_what_would_happen_is_asked_of_the_edge(node: Node) -> None:
 
 
 async def _gone(node: Node) -> None:
-    from node_peers.node import eventually
-
     await eventually(lambda: not node.services.edge.connected)
 
 
@@ -320,3 +320,125 @@ async def test_one_that_has_ended_is_left_alone(
     assert (response.status_code, response.json()["error"]["code"]) == (409, "sandbox_ended")
     shown = await node.client.get(f"/v1/sandboxes/{made['id']}/egress")
     assert [rule["name"] for rule in shown.json()["effective"]] == ["rule-1"]
+
+
+async def test_who_may_only_look_sees_no_strings_of_injections(node: Node) -> None:
+    given = [
+        {"header": "A", "value": "literal-1"},
+        {"query": "q", "value": "literal-2"},
+        {"basic": {"username": "literal-3", "password": "literal-4"}},
+        {"sigv4": {"access_key": "literal-5", "secret_key": "literal-6", "region": "eu"}},
+    ]
+    rule = ALLOW | {"inject": given}
+    sandbox = (await create(node, egress={"rules": [rule]}))["id"]
+    path = f"/v1/sandboxes/{sandbox}/egress"
+    shown = await node.client.get(path, headers=await key_with(node, "read"))
+    assert shown.status_code == 200 and "literal" not in shown.text
+    assert [list(each) for each in shown.json()["rules"][0]["inject"]] == [
+        list(each) for each in given
+    ]
+    whole = await node.client.get(path, headers=await key_with(node, "sandboxes"))
+    assert whole.json()["rules"][0]["inject"] == given
+    made = await node.client.put(
+        "/v1/templates/tpl",
+        params={"egress": json.dumps({"rules": [rule]})},
+        content=_tar(),
+        headers={"Content-Type": "application/x-tar"},
+    )
+    assert made.json()["egress"]["rules"][0]["inject"] == given
+    for path in ("/v1/templates/tpl", "/v1/templates"):
+        shown = await node.client.get(path, headers=await key_with(node, "read"))
+        assert shown.status_code == 200 and "literal" not in shown.text
+
+
+@pytest.mark.parametrize(
+    ("text", "scope", "code"),
+    [
+        ("none", "templates", "preset_not_found"),
+        ('"none"', "templates", "preset_not_found"),
+        ("{", "templates", "invalid_request"),
+        ('{"rules": [{"action": "allow", "host": "a b"}]}', "templates", "invalid_request"),
+        (
+            '{"rules": [{"action": "allow", "cidrs": ["10.0.0.0/8"]}]}',
+            "templates",
+            "private_destination",
+        ),
+    ],
+)
+async def test_templates_with_bad_defaults_are_not_made(
+    node: Node, text: str, scope: str, code: str
+) -> None:
+    refused = await node.client.put(
+        "/v1/templates/tpl",
+        params={"egress": text},
+        content=_tar(),
+        headers={"Content-Type": "application/x-tar"} | await key_with(node, scope),
+    )
+    assert refused.json()["error"]["code"] == code
+    assert (await node.client.get("/v1/templates/tpl")).status_code == 404
+
+
+async def test_a_changed_preset_brings_its_variables_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = PackageSources(env={"PIP_INDEX_URL": "https://mirror.example/", "LANG": "x"})
+    configuration = msgspec.structs.replace(configuration_for(tmp_path), packages=sources)
+    told: list[dict[str, str | None]] = []
+
+    async def change_env(_self: Agents, _record: object, changes: dict[str, str | None]) -> None:
+        told.append(dict(changes))
+
+    # There is no agent here; what it is told is what counts.
+    monkeypatch.setattr(Agents, "change_env", change_env)
+    async with running_node(configuration) as node:
+        sandbox = (await create(node, egress="on"))["id"]
+        await egress(node, sandbox, presets=["on", "packages"])
+        assert told == [{"PIP_INDEX_URL": "https://mirror.example/"}]
+        taken = await node.client.patch(
+            f"/v1/sandboxes/{sandbox}", json={"env": {"PIP_INDEX_URL": None}}
+        )
+        assert taken.status_code == 200
+        await egress(node, sandbox, rules=[ALLOW], presets=["on", "packages"])
+        # Who has taken it away does not get it back.
+        assert len(told) == 2
+
+
+async def test_an_agent_that_can_not_be_told_leaves_all_as_it_was(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await secret(node, "TOKEN", "v")
+    sandbox = (await create(node))["id"]
+    rule = ALLOW | {"substitute": ["TOKEN"]}
+    # No agent answers in these tests.
+    refused = await egress(node, sandbox, rules=[rule])
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "unavailable")
+    assert told(node, sandbox) == Policy()
+    shown = (await node.client.get(f"/v1/sandboxes/{sandbox}/egress")).json()
+    assert shown["rules"] == []
+    assert (await node.client.delete("/v1/secrets/TOKEN")).status_code == 204
+    trusted: list[str] = []
+
+    async def trust(_self: Agents, record: SandboxRecord, certificates: str) -> None:
+        trusted.append(record.id)
+        assert "BEGIN CERTIFICATE" in certificates and "PRIVATE" not in certificates
+
+    monkeypatch.setattr(Agents, "trust", trust)
+    assert (await egress(node, sandbox, rules=[{"action": "deny"}])).status_code == 200
+    assert trusted == []
+    for _ in range(2):
+        assert (await egress(node, sandbox, rules=[ALLOW])).status_code == 200
+    assert trusted == [sandbox]
+
+
+async def test_the_same_on_postgresql(postgres_node: Node) -> None:
+    node = postgres_node
+    await secret(node, "TOKEN", "v")
+    inject = [{"header": "A", "value": "{TOKEN}"}]
+    made = await create(node, egress={"rules": [ALLOW | {"inject": inject}]})
+    (rule,) = told(node, made["id"]).rules
+    assert isinstance(rule.action, Allow) and rule.action.inject
+    assert (await egress(node, made["id"], presets=["on"])).status_code == 200
+    assert names(node, made["id"]) == ["preset:on/all"]
+    assert (await node.client.post("/v1/secrets/rotate-key")).json() == {"secrets": 3}
+    shown = await node.client.get(f"/v1/sandboxes/{made['id']}/egress")
+    assert shown.json()["presets"] == ["on"]

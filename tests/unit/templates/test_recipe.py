@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from wardian.server.egress.model import Egress
 from wardian.server.templates import builder, recipe
 
 RECIPE = 'suite = "bookworm"\npackages = ["bash"]\n'
@@ -46,6 +47,18 @@ def test_the_digest_is_of_recipe_and_script(tmp_path: Path) -> None:
 def test_what_is_no_recipe(tmp_path: Path, text: str) -> None:
     with pytest.raises(recipe.RecipeError):
         recipe.read(write(tmp_path / "t", text))
+
+
+def test_what_its_sandboxes_may_reach(tmp_path: Path) -> None:
+    plain = recipe.read(write(tmp_path / "t", RECIPE))
+    assert plain.metadata.egress is None
+    preset = recipe.read(write(tmp_path / "t", RECIPE + '[defaults]\negress = "packages"\n'))
+    assert preset.metadata.egress == Egress(presets=["packages"])
+    rules = '[[defaults.egress.rules]]\naction = "allow"\nhost = "A.example"\n'
+    found = recipe.read(write(tmp_path / "t", RECIPE + rules)).metadata.egress
+    assert found is not None and found.rules[0].hosts == ["a.example"]
+    with pytest.raises(recipe.RecipeError, match=r"host: 'a b'"):
+        recipe.read(write(tmp_path / "t", RECIPE + rules.replace("A.example", "a b")))
 
 
 def test_one_that_is_not_there(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from wardian.server.egress.model import (
     PresetName,
     Rule,
     SecretName,
+    masked,
     meant,
     method,
     with_name,
@@ -113,8 +114,11 @@ async def _found(call: Call) -> SandboxRecord:
 
 def _shown(call: Call, record: SandboxRecord) -> Response:
     own = record.egress.own
-    effective = call.services.policies.effective(record)
-    return json(EgressView(own.rules, own.presets, own.template, effective))
+    rules, effective = own.rules, call.services.policies.effective(record)
+    if not call.key.may("sandboxes"):
+        rules = [masked(rule) for rule in rules]
+        effective = [masked(rule) for rule in effective]
+    return json(EgressView(rules, own.presets, own.template, effective))
 
 
 async def get(call: Call) -> Response:

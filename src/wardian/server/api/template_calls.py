@@ -43,12 +43,12 @@ def _new_name(call: Call) -> str:
 async def list_all(call: Call) -> Response:
     """Lists templates."""
     templates = await call.services.templates.list()
-    return json(models.TemplateList([views.template(template) for template in templates]))
+    return json(models.TemplateList([views.template(template, call.key) for template in templates]))
 
 
 async def get(call: Call) -> Response:
     """Shows a template."""
-    return json(views.template(await call.services.templates.get(call.path("template"))))
+    return json(views.template(await call.services.templates.get(call.path("template")), call.key))
 
 
 async def remove(call: Call) -> Response:
@@ -83,19 +83,21 @@ async def put(call: Call) -> Response:
         )
     elif media_type == _OCI:
         _refuse_metadata(call, encoding)
-        template, changed = await call.services.templates.import_oci_archive(name, chunks)
+        template, changed = await call.services.templates.import_oci_archive(
+            name, chunks, _egress(call, query.egress)
+        )
     else:
         raise InvalidRequest(
             f"Content-Type {media_type!r} is not understood", f"send {_TAR} or {_OCI}"
         )
-    return json(views.template(template), 201 if changed else 200)
+    return json(views.template(template, call.key), 201 if changed else 200)
 
 
 def _refuse_metadata(call: Call, encoding: str | None) -> None:
-    if call.request.query_params or encoding in _ENCODINGS:
+    if call.request.query_params.keys() - {"egress"} or encoding in _ENCODINGS:
         raise InvalidRequest(
             "an OCI archive brings its own metadata and compression",
-            "leave out query parameters and Content-Encoding",
+            "leave out Content-Encoding, and query parameters but egress",
         )
 
 
@@ -151,7 +153,7 @@ async def _pull_events(call: Call, name: str, request: PullRequest) -> AsyncGene
                     case PullProgress():
                         yield _event("progress", event)
                     case PullDone(template):
-                        yield _event("done", models.PullResult(views.template(template)))
+                        yield _event("done", models.PullResult(views.template(template, call.key)))
     except WardianError as error:
         hint = UNSET if error.hint is None else error.hint
         yield _event("error", models.ErrorDetail(error.code, error.message, hint))

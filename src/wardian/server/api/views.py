@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import msgspec
 from msgspec import UNSET, UnsetType
 
 from wardian.server.api import models
+from wardian.server.egress.model import masked
 from wardian.server.keys.model import SCOPES, ApiKey
 from wardian.server.node.protocol import AGENT_PORT, Usage
 from wardian.server.sandboxes.records import MEBIBYTE, SandboxRecord
@@ -79,8 +81,12 @@ def key(api_key: ApiKey, text: str | UnsetType = UNSET) -> models.Key:
     )
 
 
-def template(stored: Template) -> models.TemplateView:
-    """A template."""
+def template(stored: Template, key: ApiKey) -> models.TemplateView:
+    """A template; what its rules put into requests is shown only to a key that may change it."""
+    egress = stored.egress
+    if egress is not None and not key.may("templates"):
+        rules = [masked(rule) for rule in egress.rules]
+        egress = msgspec.structs.replace(egress, rules=rules)
     return models.TemplateView(
         name=stored.name,
         layers=list(stored.layers),
@@ -91,5 +97,5 @@ def template(stored: Template) -> models.TemplateView:
         start_command=stored.start_command,
         created_at=timestamp(int(stored.created_at.timestamp() * 1000)),
         source=stored.source,
-        egress=stored.egress,
+        egress=egress,
     )

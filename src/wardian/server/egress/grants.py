@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from ipaddress import ip_address
 
 from wardian.server.egress.model import RuleFields
-from wardian.server.egress.public_addresses import is_public
+from wardian.server.egress.public_addresses import Addresses, is_public, own_addresses
 from wardian.server.errors import PrivateDestination
 
 
@@ -15,12 +15,13 @@ def refuse_private(rules: Iterable[RuleFields]) -> None:
     """Raises:
     PrivateDestination: a rule grants what is not public.
     """
+    own = own_addresses()
     for rule in rules:
-        if rule.allows and (field := private_field(rule)) is not None:
+        if rule.allows and (field := _private_field(rule, own)) is not None:
             raise PrivateDestination(rule.name or "", field)
 
 
-def private_field(rule: RuleFields) -> str | None:
+def _private_field(rule: RuleFields, own: Addresses) -> str | None:
     """The field of a rule that grants something private, if one does.
 
     ``connect_to`` grants whatever it resolves to, and takes credentials to where the rule's hosts
@@ -30,8 +31,8 @@ def private_field(rule: RuleFields) -> str | None:
         return "connect_to"
     for host in rule.hosts:
         with contextlib.suppress(ValueError):
-            if not is_public(str(ip_address(host))):
+            if not is_public(str(ip_address(host)), own):
                 return "hosts"
-    if not all(is_public(network) for network in rule.cidrs):
+    if not all(is_public(network, own) for network in rule.cidrs):
         return "cidrs"
     return None

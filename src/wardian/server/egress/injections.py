@@ -14,6 +14,7 @@ from msgspec import Struct
 from wardian.server.egress import templating
 
 _MOST_TEXT = 8192
+_MASK = "***"
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
 _SCOPE_WORD = re.compile(r"[a-z0-9-]{1,64}")
 # What frames a message or belongs to one connection is the edge's.
@@ -86,6 +87,23 @@ class Injection(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=T
         """The names of the secrets in it, each once."""
         return list(
             dict.fromkeys(name for _, text in self.texts() for name in templating.names(text))
+        )
+
+    def masked(self) -> Injection:
+        """The same without its texts, for those who may only look."""
+        return Injection(
+            header=self.header,
+            query=self.query,
+            value=self.value and _MASK,
+            basic=self.basic and BasicCredentials(_MASK, _MASK),
+            sigv4=self.sigv4
+            and Sigv4Credentials(
+                _MASK,
+                _MASK,
+                self.sigv4.session_token and _MASK,
+                self.sigv4.region,
+                self.sigv4.service,
+            ),
         )
 
     def check(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct, field
@@ -38,6 +38,9 @@ class Handler(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tru
     name: Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,127}$(?!\n)")]
     parameters: dict[str, Any] = field(default_factory=dict[str, Any])
     timeout: Annotated[float, Meta(ge=0.1, le=MOST_TIMEOUT, description="Seconds.")] = 30.0
+
+
+Masked = TypeVar("Masked", bound="RuleFields")
 
 
 class RuleFields(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
@@ -144,6 +147,13 @@ class StoredEgress(Struct, frozen=True, omit_defaults=True):
 
     own: Egress = field(default_factory=Egress)
     template: Egress | None = None
+
+
+def masked(rule: Masked) -> Masked:
+    """A rule without the texts of its injections, which may hold more than names of secrets."""
+    if not rule.inject:
+        return rule
+    return msgspec.structs.replace(rule, inject=[each.masked() for each in rule.inject])
 
 
 def off() -> Egress:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from wardian.server.egress import compile, placeholders
@@ -87,7 +87,7 @@ class Policies:
             refuse_private(record.egress.own.rules)
         record = self._settled(record)
         record, held = self.held(record, secret_env)
-        given = self._preset_env(record.egress)
+        given = self._env_of(compile.presets_of(record.egress))
         env = given | record.secrets.env | held
         record = replace(record, secrets=environment.with_env(record.secrets, env))
         self._routes.set_policy(record.id, self._compiled(record))
@@ -137,7 +137,8 @@ class Policies:
                 refuse_private(own.rules)
             egress = replace_own(current.egress, own)
             changed = self._settled(replace(current, egress=egress))
-            env = self._preset_env(egress)
+            before = compile.presets_of(current.egress)
+            env = self._env_of(name for name in compile.presets_of(egress) if name not in before)
             fresh = {name: env[name] for name in env if name not in current.secrets.env}
             if fresh:
                 changed = replace(changed, secrets=environment.merged(changed, fresh))
@@ -233,9 +234,9 @@ class Policies:
             self.effective(record), self._vault.of(record.tenant), record.secrets.placeholders
         )
 
-    def _preset_env(self, egress: StoredEgress) -> dict[str, str]:
+    def _env_of(self, presets: Iterable[str]) -> dict[str, str]:
         env: dict[str, str] = {}
-        for name in compile.presets_of(egress):
+        for name in presets:
             env |= self.presets.get(name).env
         return env
 

@@ -18,6 +18,8 @@ from ipaddress import (
 )
 from pathlib import Path
 
+Addresses = list[IPv4Address | IPv6Address]
+
 _RESERVED_4 = tuple(
     IPv4Network(text)
     for text in (
@@ -48,20 +50,25 @@ _RESERVED_6 = tuple(
 _LOCAL_4 = re.compile(r"\|-- ([0-9.]+)\n\s+/32 host LOCAL")
 
 
-def is_public(network: str) -> bool:
-    """Whether every address of a network (or the one address) is public and not the node's own."""
+def is_public(network: str, own: Addresses) -> bool:
+    """Whether every address of a network is public.
+
+    Args:
+        network: or an address alone.
+        own: addresses of this machine, which are not.
+    """
     wanted = ip_network(network)
     if isinstance(wanted, IPv4Network):
         reserved = any(wanted.overlaps(other) for other in _RESERVED_4)
     else:
         inside = wanted.subnet_of(_GLOBAL_6)
         reserved = not inside or any(wanted.overlaps(other) for other in _RESERVED_6)
-    return not reserved and not any(address in wanted for address in own_addresses())
+    return not reserved and not any(address in wanted for address in own)
 
 
-def own_addresses() -> list[IPv4Address | IPv6Address]:
+def own_addresses() -> Addresses:
     """The addresses of this machine, in the network namespace of this process."""
-    found: list[IPv4Address | IPv6Address] = []
+    found: Addresses = []
     # Where the kernel has no IPv6 there is no such file.
     with contextlib.suppress(OSError):
         text = Path("/proc/net/fib_trie").read_text("ascii")

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from wardian.server.egress.model import Egress
 from wardian.server.errors import (
     InvalidRequest,
     TemplateInUse,
@@ -131,9 +132,9 @@ class TemplateCatalog:
             return await self._keep(name, [layer], value.bytes, metadata, source)
 
     async def import_oci_archive(
-        self, name: str, chunks: AsyncIterable[bytes]
+        self, name: str, chunks: AsyncIterable[bytes], egress: Egress | None = None
     ) -> tuple[Template, bool]:
-        """Makes a template of an OCI image layout in a tar.
+        """Makes a template of an OCI image layout in a tar; ``egress``: of its defaults.
 
         Returns and raises as :meth:`import_rootfs_tar`; also:
 
@@ -150,7 +151,8 @@ class TemplateCatalog:
                 size = 0
                 for layer in _needed(image):
                     size += await self._fetch_whole(layout, layer, pins)
-            return await self._keep_image(name, image, size, f"oci-archive@{image.digest}")
+            source = f"oci-archive@{image.digest}"
+            return await self._keep_image(name, image, size, source, egress)
 
     async def pull(self, name: str, request: PullRequest) -> AsyncGenerator[PullEvent]:
         """Makes a template of an image in a registry; tells how far it is.
@@ -268,10 +270,10 @@ class TemplateCatalog:
         return (await self._import_layer(unpacked, intake.descriptor(), pins)).bytes
 
     async def _keep_image(
-        self, name: str, image: Image, size: int, source: str
+        self, name: str, image: Image, size: int, source: str, egress: Egress | None = None
     ) -> tuple[Template, bool]:
         layers = [layer.diff_id for layer in reversed(_needed(image))]
-        metadata = oci_config.metadata_of(image.config.config)
+        metadata = replace(oci_config.metadata_of(image.config.config), egress=egress)
         return await self._keep(name, layers, size, metadata, source)
 
     async def _keep(
