@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ._egress_options import secret_env_option
 from ._failures import TIMED_OUT, Failure, printable
 from ._output import ago, fields, json_option, print_json, size, table
 from ._sandbox_argument import complete
@@ -15,7 +16,7 @@ from .commands import command_words
 from .sandboxes import lifetime, pairs
 
 if TYPE_CHECKING:
-    from wardian import BackgroundInfo, LogRecord
+    from wardian import BackgroundInfo, LogRecord, Secret
     from wardian.sdk._background import Restart, Stream
 
 _ENDED = 3
@@ -34,6 +35,7 @@ _ENDED = 3
 @click.option("-w", "--cwd", help="Where it runs.")
 @click.option("-u", "--user", help="Who runs it.")
 @click.option("-e", "--env", multiple=True, callback=pairs, metavar="K=V", help="A variable.")
+@secret_env_option
 @click.option("--on-exit", metavar="COMMAND", help="What runs in the sandbox when it has ended.")
 @click.option("--log-limit", type=int, metavar="BYTES", help="How much log is kept (64 MiB).")
 @click.option("-c", "--shell", is_flag=True, help="COMMAND is one line for a shell.")
@@ -46,6 +48,7 @@ def start_command(
     cwd: str | None,
     user: str | None,
     env: dict[str, str],
+    secret_env: dict[str, Secret],
     on_exit: str | None,
     log_limit: int | None,
     shell: bool,
@@ -61,7 +64,7 @@ def start_command(
     process = Sandbox.get(sandbox).start(
         " ".join(argv) if shell else list(argv),
         name,
-        env=env,
+        env={**env, **secret_env},
         cwd=cwd,
         user=user,
         on_exit=on_exit,

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
+from ._egress_options import secret_env_option
 from ._failures import OWN_FAILURE, explained
 from ._sandbox_argument import complete
 from .sandboxes import lifetime, pairs
 
 if TYPE_CHECKING:
-    from wardian import CommandResult, Process, Sandbox
+    from wardian import CommandResult, Process, Sandbox, Secret
+    from wardian.sdk._sync.placeholders import Environment
 
 _INPUT_CHUNK = 64 * 1024
 _PASSED_ON = {"allow_interspersed_args": False}
@@ -27,6 +29,7 @@ _PASSED_ON = {"allow_interspersed_args": False}
 @click.option("-w", "--cwd", help="Where it runs.")
 @click.option("-u", "--user", help="Who runs it.")
 @click.option("-e", "--env", multiple=True, callback=pairs, metavar="K=V", help="A variable.")
+@secret_env_option
 @click.option("--timeout", callback=lifetime, help="Stop it after this long: 90s, 10m.")
 @click.option("-c", "--shell", is_flag=True, help="COMMAND is one line for a shell.")
 @click.option("-t", "--tty", is_flag=True, help="Run it in a terminal, shown on this one.")
@@ -37,6 +40,7 @@ def exec_command(
     cwd: str | None,
     user: str | None,
     env: dict[str, str],
+    secret_env: dict[str, Secret],
     timeout: float | None,
     shell: bool,
     tty: bool,
@@ -54,13 +58,14 @@ def exec_command(
     from wardian import Sandbox
 
     with explained(OWN_FAILURE):
+        variables = {**env, **secret_env}
         if tty and session is not None:
             raise click.UsageError("a session's commands have no terminal: leave out -t or -s")
         if tty:
-            code = _in_terminal(sandbox, command, cwd, user, env, timeout, shell)
+            code = _in_terminal(sandbox, command, cwd, user, variables, timeout, shell)
             raise click.exceptions.Exit(code)
         found = Sandbox.get(sandbox)
-        code = _run(found, command, cwd, user, env, timeout, shell, session)
+        code = _run(found, command, cwd, user, variables, timeout, shell, session)
     raise click.exceptions.Exit(code)
 
 
@@ -70,6 +75,7 @@ def exec_command(
 @click.option("-w", "--cwd", help="Where it runs.")
 @click.option("-u", "--user", help="Who runs it.")
 @click.option("-e", "--env", multiple=True, callback=pairs, metavar="K=V", help="A variable.")
+@secret_env_option
 @click.option("--timeout", default="1h", callback=lifetime, help="Stop it after this long (1h).")
 @click.option("-c", "--shell", is_flag=True, help="COMMAND is one line for a shell.")
 @click.option("--cpu", type=float, help="CPUs.")
@@ -80,6 +86,7 @@ def run_command(
     cwd: str | None,
     user: str | None,
     env: dict[str, str],
+    secret_env: dict[str, Secret],
     timeout: float | None,
     shell: bool,
     cpu: float | None,
@@ -96,7 +103,7 @@ def run_command(
         # A minute more than the command has, so that its own timeout is what ends it.
         longest = None if timeout is None else min(timeout + 60, 604800)
         with Sandbox.create(template, timeout=longest, limits=limits) as sandbox:
-            code = _run(sandbox, command, cwd, user, env, timeout, shell)
+            code = _run(sandbox, command, cwd, user, {**env, **secret_env}, timeout, shell)
     raise click.exceptions.Exit(code)
 
 
@@ -105,7 +112,7 @@ def _run(
     command: tuple[str, ...],
     cwd: str | None,
     user: str | None,
-    env: dict[str, str],
+    env: Environment,
     timeout: float | None,
     shell: bool,
     session: str | None = None,
@@ -148,7 +155,7 @@ def _in_terminal(
     command: tuple[str, ...],
     cwd: str | None,
     user: str | None,
-    env: dict[str, str],
+    env: Environment,
     timeout: float | None,
     shell: bool,
 ) -> int:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
+from ._egress_options import secret_env_option
 from ._sandbox_argument import complete
+
+if TYPE_CHECKING:
+    from wardian import Secret
 
 
 @click.command("env")
 @click.argument("sandbox", shell_complete=complete)
-@click.argument("variables", nargs=-1, required=True, metavar="NAME=VALUE|NAME-...")
-def env_command(sandbox: str, variables: tuple[str, ...]) -> None:
+@click.argument("variables", nargs=-1, metavar="NAME=VALUE|NAME-...")
+@secret_env_option
+def env_command(sandbox: str, variables: tuple[str, ...], secret_env: dict[str, Secret]) -> None:
     """Change the environment of SANDBOX: `wardian env SANDBOX TOKEN=x OLD-`.
 
     NAME=VALUE sets a variable, NAME- takes it away. Commands started from now on see it, those of
@@ -18,7 +25,9 @@ def env_command(sandbox: str, variables: tuple[str, ...]) -> None:
     """
     from wardian import Client
 
-    changes: dict[str, str | None] = {}
+    changes: dict[str, str | Secret | None] = {**secret_env}
+    if not variables and not secret_env:
+        raise click.UsageError("name variables: NAME=VALUE, NAME-, or --secret-env")
     for text in variables:
         name, equals, value = text.partition("=")
         if equals and name:

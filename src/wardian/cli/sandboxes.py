@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ._egress_options import secret_env_option
 from ._failures import Failure
 from ._output import ago, fields, json_option, print_json, size, table
 from ._sandbox_argument import complete
 
 if TYPE_CHECKING:
-    from wardian import SandboxInfo
+    from wardian import SandboxInfo, Secret
 
 
 def pairs(
@@ -49,6 +50,7 @@ def lifetime(ctx: click.Context, parameter: click.Parameter, value: str | None) 
     "--timeout", default="300", callback=lifetime, help="When it ends by itself: 90s, 10m, never."
 )
 @click.option("-e", "--env", multiple=True, callback=pairs, metavar="K=V", help="A variable.")
+@secret_env_option
 @click.option("-l", "--label", multiple=True, callback=pairs, metavar="K=V", help="A label.")
 @click.option("--cpu", type=float, help="CPUs.")
 @click.option("--memory", type=int, metavar="MB", help="Memory in MiB.")
@@ -58,12 +60,15 @@ def lifetime(ctx: click.Context, parameter: click.Parameter, value: str | None) 
 @click.option("--workdir", help="Where commands run.")
 @click.option("--class", "isolation", help="The isolation class.")
 @click.option("--private", is_flag=True, help="Its ports ask visitors for a token.")
+@click.option("--egress", help="What it may reach: off, on, a preset, or a file of rules.")
+@click.option("--internet", type=click.Choice(["on", "off"]), help="The same in one word.")
 @json_option
 def create_command(
     template: str,
     name: str | None,
     timeout: float | None,
     env: dict[str, str],
+    secret_env: dict[str, Secret],
     label: dict[str, str],
     cpu: float | None,
     memory: int | None,
@@ -73,24 +78,31 @@ def create_command(
     workdir: str | None,
     isolation: str | None,
     private: bool,
+    egress: str | None,
+    internet: str | None,
     as_json: bool,
 ) -> None:
     """Make a sandbox from TEMPLATE (base) and print its id."""
     from wardian import Client
+    from wardian.sdk._egress import granted
 
+    from .egress import read_policy
+
+    policy = read_policy(egress) if egress is not None else None
     wanted = {"cpu": cpu, "memory_mb": memory, "disk_mb": disk, "pids": pids}
     limits: dict[str, Any] = {key: value for key, value in wanted.items() if value is not None}
     info = Client().create_sandbox(
         template,
         name=name,
         timeout=timeout,
-        env=env,
+        env={**env, **secret_env},
         labels=label,
         limits=limits or None,
         user=user,
         workdir=workdir,
         isolation=isolation,
         traffic="private" if private else None,
+        egress=granted(policy, internet),
     )
     if as_json:
         print_json(public(info))

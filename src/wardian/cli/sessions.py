@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
+from ._egress_options import secret_env_option
 from ._output import ago, json_option, print_json, table
 from ._sandbox_argument import complete
 from .sandboxes import pairs
+
+if TYPE_CHECKING:
+    from wardian import Secret
 
 
 @click.group("session")
@@ -23,14 +29,22 @@ def session_command() -> None:
 @click.option("-w", "--cwd", help="Where it begins.")
 @click.option("-u", "--user", help="Who its commands run as.")
 @click.option("-e", "--env", multiple=True, callback=pairs, metavar="K=V", help="A variable.")
+@secret_env_option
 def create(
-    sandbox: str, name: str | None, cwd: str | None, user: str | None, env: dict[str, str]
+    sandbox: str,
+    name: str | None,
+    cwd: str | None,
+    user: str | None,
+    env: dict[str, str],
+    secret_env: dict[str, Secret],
 ) -> None:
     """Make a session in SANDBOX and print its name."""
     from wardian import Sandbox
 
     found = Sandbox.get(sandbox)
-    click.echo(found.session(name, cwd=cwd, user=user, env=env, create_only=True).name)
+    click.echo(
+        found.session(name, cwd=cwd, user=user, env={**env, **secret_env}, create_only=True).name
+    )
 
 
 @session_command.command("ls")

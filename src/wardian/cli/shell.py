@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 import click
 
 from . import _tty
+from ._egress_options import secret_env_option
 from ._failures import OWN_FAILURE, Failure, explained
 from ._sandbox_argument import complete
 from .sandboxes import pairs
 
 if TYPE_CHECKING:
-    from wardian import AsyncTerminal
+    from wardian import AsyncTerminal, Secret
+    from wardian.sdk._async.placeholders import Environment
 
 
 @click.command("shell", context_settings={"allow_interspersed_args": False})
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 @click.option("-w", "--cwd", help="Where it starts.")
 @click.option("-u", "--user", help="Who runs it.")
 @click.option("-e", "--env", multiple=True, callback=pairs, metavar="K=V", help="A variable.")
+@secret_env_option
 def shell_command(
     sandbox: str,
     command: tuple[str, ...],
@@ -34,6 +37,7 @@ def shell_command(
     cwd: str | None,
     user: str | None,
     env: dict[str, str],
+    secret_env: dict[str, Secret],
 ) -> None:
     """Open a terminal in SANDBOX, with the user's shell or COMMAND: `wardian shell SANDBOX`.
 
@@ -49,7 +53,7 @@ def shell_command(
             name=None if new else name,
             cwd=cwd,
             user=user,
-            env=env,
+            env={**env, **secret_env},
             keep=True,
         )
     raise click.exceptions.Exit(code)
@@ -67,7 +71,7 @@ def attach(
     name: str | None,
     cwd: str | None,
     user: str | None,
-    env: dict[str, str],
+    env: Environment,
     keep: bool,
 ) -> int:
     """Show a terminal of a sandbox on ours until it ends or somebody detaches.
