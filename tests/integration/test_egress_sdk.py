@@ -227,3 +227,18 @@ def test_from_the_command_line(node: Any, unique: str, tmp_path: Path) -> None:
     finally:
         program("kill", box)
     until(lambda: program("secret", "rm", name).returncode == 0, "the secret to be free")
+
+
+@pytest.mark.parametrize("guide", ["egress", "secrets"])
+def test_what_the_guide_says(node: Any, guide: str, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (Path(__file__).parents[2] / f"docs/guides/{guide}.md").read_text()
+    blocks = [part.partition("```")[0] for part in text.split("```python\n")[1:]]
+    assert blocks
+    for block in blocks:
+        exec(block, {})
+    shown = capsys.readouterr().out
+    if guide == "egress":
+        assert shown.startswith("True\n")
+    else:
+        assert shown.startswith("['EXAMPLE_TOKEN']\nwardian_EXAMPLE_TOKEN_")
+        until(lambda: forgotten("EXAMPLE_TOKEN"), "the secret to be free")
