@@ -216,3 +216,6 @@ impl<'a> Bytes<'a> {
         self.take(count).map(Self)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -160,3 +160,6 @@ impl CompiledPolicy {
         rules.filter(|(_, rule)| rule.takes_port(to.port) && rule.takes(&to.host))
     }
 }
+
+#[cfg(test)]
+mod tests;
