@@ -25,6 +25,9 @@ const PRUNE: Duration = Duration::from_secs(10);
 /// The agent of this sandbox.
 pub(crate) struct Agent {
     settings: RefCell<Boot>,
+    /// Variables that lead programs to what they are to trust, where nothing else sets them; `None`
+    /// outside a sandbox, where certificates are the machine's.
+    trusted: RefCell<Option<BTreeMap<String, String>>>,
     pub(crate) launcher: Launcher,
     pub(crate) processes: Registry,
     pub(crate) watchers: Watchers,
@@ -46,10 +49,16 @@ pub(crate) struct Changes {
 }
 
 impl Agent {
-    /// An agent that was told `boot`; logs of background processes lie in `logs`.
-    pub(crate) fn new(boot: Boot, logs: PathBuf) -> Self {
+    /// An agent that was told `boot`; logs of background processes lie in `logs`, and `trusted`
+    /// leads programs to certificates; `None`: none may be installed here.
+    pub(crate) fn new(
+        boot: Boot,
+        trusted: Option<BTreeMap<String, String>>,
+        logs: PathBuf,
+    ) -> Self {
         Self {
             settings: RefCell::new(boot),
+            trusted: RefCell::new(trusted),
             launcher: Launcher::default(),
             processes: Registry::default(),
             watchers: Watchers::default(),
@@ -76,7 +85,26 @@ impl Agent {
 
     /// Environment of every command.
     pub(crate) fn env(&self) -> BTreeMap<String, String> {
-        self.settings.borrow().env.clone()
+        let mut env = self.trusted.borrow().clone().unwrap_or_default();
+        env.extend(self.settings.borrow().env.clone());
+        env
+    }
+
+    /// Whether certificates may be installed where this agent is.
+    pub(crate) fn may_trust(&self) -> bool {
+        self.trusted.borrow().is_some()
+    }
+
+    /// Has commands find certificates by `variables`, unless they or the sandbox say otherwise.
+    pub(crate) fn trust(&self, variables: BTreeMap<String, String>) {
+        let settings = self.settings.borrow();
+        let unset = variables
+            .iter()
+            .filter(|(name, _)| !settings.env.contains_key(*name));
+        let changes = unset.map(|(name, value)| (name.clone(), Some(value.clone())));
+        self.sessions.change_env(&changes.collect());
+        drop(settings);
+        *self.trusted.borrow_mut() = Some(variables);
     }
 
     /// Where a command that names no directory starts.

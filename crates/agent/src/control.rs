@@ -3,11 +3,13 @@
 use crate::agent::{Agent, Changes};
 use crate::http::reply::{self, Reply};
 use crate::http::{request, router};
+use crate::trust;
 use http::header::{HeaderName, HeaderValue};
 use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use wardian_wire::token;
 
@@ -150,9 +152,6 @@ pub(crate) async fn init(agent: &Agent, request: Request<Incoming>) -> Reply {
     if init.volume_mounts.is_some_and(|mounts| !mounts.is_empty()) {
         return refuse("volumeMounts: this agent mounts no volumes");
     }
-    if init.ca_bundle.is_some_and(|bundle| !bundle.is_empty()) {
-        return refuse("caBundle: this agent installs no certificates");
-    }
     if init.timestamp.is_some_and(|t| !t.contains('T')) {
         return refuse("timestamp is not RFC 3339");
     }
@@ -175,6 +174,11 @@ pub(crate) async fn init(agent: &Agent, request: Request<Incoming>) -> Reply {
     {
         return refuse("defaultWorkdir is not an absolute path");
     }
+    if let Some(bundle) = given(init.ca_bundle) {
+        if let Err(error) = trust(agent, bundle).await {
+            return refuse(&format!("caBundle: {error}"));
+        }
+    }
     agent.change(changes);
     let mut reply = reply::empty(StatusCode::NO_CONTENT);
     let name = HeaderName::from_static("x-envd-version");
@@ -182,6 +186,19 @@ pub(crate) async fn init(agent: &Agent, request: Request<Incoming>) -> Reply {
         .headers_mut()
         .insert(name, HeaderValue::from_static(ENVD_VERSION));
     reply
+}
+
+/// Trusts the certificates of `bundle`, PEM; writing them takes a thread of its own.
+async fn trust(agent: &Agent, bundle: String) -> Result<(), String> {
+    if !agent.may_trust() {
+        return Err("this agent is in no sandbox, and installs no certificates".to_owned());
+    }
+    let java_home = agent.env().remove("JAVA_HOME");
+    let install = move || trust::install(Path::new("/"), &bundle, java_home.as_deref());
+    let installed = tokio::task::spawn_blocking(install).await;
+    let variables = installed.map_err(|_| "could not be installed".to_owned())?;
+    agent.trust(variables.map_err(|error| error.to_string())?);
+    Ok(())
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ mod sessions;
 #[allow(unsafe_code)]
 mod sys;
 mod terminals;
+mod trust;
 mod users;
 mod watch;
 
@@ -44,6 +45,7 @@ const FILE_STACK: usize = 1024 * 1024;
 /// How many descriptors the agent may have open.
 const OPEN_FILES: u64 = 65_536;
 
+type Variables = std::collections::BTreeMap<String, String>;
 type Result<T> = std::result::Result<T, String>;
 
 /// Nobody in the sandbox, not even its root, shall trace this process or read its memory, where
@@ -95,7 +97,26 @@ fn sandbox() -> Result<()> {
     rustix::io::fcntl_setfd(&listener, rustix::io::FdFlags::CLOEXEC)
         .map_err(|e| format!("the listening socket: {e}"))?;
     identity::write(Path::new("/etc"), &boot.hostname);
-    run(listener, boot, background::LOGS.into(), false)
+    let trusted = trust_at_birth(&boot);
+    run(
+        listener,
+        boot,
+        Some(trusted),
+        background::LOGS.into(),
+        false,
+    )
+}
+
+/// Before the first command, so that none starts without; gives what commands find it by.
+fn trust_at_birth(boot: &Boot) -> Variables {
+    if boot.trust.is_empty() {
+        return Variables::new();
+    }
+    let java_home = boot.env.get("JAVA_HOME").map(String::as_str);
+    trust::install(Path::new("/"), &boot.trust, java_home).unwrap_or_else(|error| {
+        eprintln!("wardian-agent: the certificates to trust: {error}");
+        Variables::new()
+    })
 }
 
 /// As an ordinary process.
@@ -109,7 +130,7 @@ fn standalone(listen: SocketAddr, boot: Option<&Path>, logs: Option<PathBuf>) ->
     };
     let listener = StdListener::bind(listen).map_err(|e| format!("{listen}: {e}"))?;
     let logs = logs.unwrap_or_else(|| background::LOGS.into());
-    run(listener, boot, logs, true)
+    run(listener, boot, None, logs, true)
 }
 
 fn default_boot() -> Result<Boot> {
@@ -142,7 +163,13 @@ fn read_boot(file: std::fs::File) -> Result<Boot> {
     })
 }
 
-fn run(listener: StdListener, boot: Boot, logs: PathBuf, stoppable: bool) -> Result<()> {
+fn run(
+    listener: StdListener,
+    boot: Boot,
+    trusted: Option<Variables>,
+    logs: PathBuf,
+    stoppable: bool,
+) -> Result<()> {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let limit = rustix::process::getrlimit(Resource::Nofile);
     let current = limit.maximum.map_or(OPEN_FILES, |max| max.min(OPEN_FILES));
@@ -168,7 +195,7 @@ fn run(listener: StdListener, boot: Boot, logs: PathBuf, stoppable: bool) -> Res
         let mut children = signal(SignalKind::child()).map_err(words)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(words)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(words)?;
-        let agent = Rc::new(Agent::new(boot, logs));
+        let agent = Rc::new(Agent::new(boot, trusted, logs));
         tokio::task::spawn_local(http::server::serve(listener, agent));
         loop {
             tokio::select! {

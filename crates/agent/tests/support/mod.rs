@@ -42,7 +42,7 @@ impl Agent {
         fs::create_dir_all(&directory).unwrap();
         let boot = serde_json::json!({
             "sandbox": "integrationaaaaaaaaa", "access_token": token, "hostname": "test",
-            "default_user": "root", "default_workdir": directory, "env": {"GLOBAL": "yes"},
+            "default_user": "root", "default_workdir": directory, "env": {"GLOBAL": "yes"}, "trust": "",
             "memory_bytes": 1 << 30, "cpu_millis": 1500, "disk_bytes": 1 << 30,
         });
         fs::write(directory.join("boot"), boot.to_string()).unwrap();
