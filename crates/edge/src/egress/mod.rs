@@ -41,6 +41,7 @@ pub(crate) struct Egress {
     launcher: Launcher,
     dialling: Semaphore,
     opening: Semaphore,
+    opened: opened::Opened,
     /// Connections run here.
     pub(crate) tasks: TaskTracker,
     /// Cancelled when the edge stops.
@@ -55,6 +56,7 @@ impl Egress {
             launcher,
             dialling: Semaphore::new(DIALLING),
             opening: Semaphore::new(OPENING),
+            opened: opened::Opened::default(),
             tasks: TaskTracker::new(),
             stop,
         }

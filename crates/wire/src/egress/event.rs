@@ -79,7 +79,7 @@ pub enum Reason {
     Malformed,
     /// A head, name or count above the limits.
     TooLarge,
-    /// CONNECT, or an upgrade that is not let through.
+    /// CONNECT, TRACE, or an upgrade that is not let through.
     Tunnel,
     /// The name asked for is no host name.
     InvalidName,

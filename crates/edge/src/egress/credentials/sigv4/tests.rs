@@ -52,7 +52,8 @@ fn dummy(scope: &str, signed: &str) -> String {
 fn the_examples_of_the_s3_reference() {
     let empty = key::EMPTY;
     let put = "44ce7dd67c959e0d3524ffac1771dfbba87d2b6b4b4e99e42034a8b803f8b072";
-    let examples: [(&str, &str, &[(&str, &str)], &str); 4] = [
+    type Example<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], &'a str);
+    let examples: [Example<'_>; 4] = [
         (
             "GET",
             "/test.txt",

@@ -1,0 +1,95 @@
+//! What a sandbox is told, over HTTP, of a request that did not come about.
+
+use super::body::{whole, Body};
+use super::checks::Violation;
+use http::header::{self, HeaderName, HeaderValue};
+use http::{Method, Response, StatusCode};
+use serde_json::json;
+use wardian_wire::egress::destination::Destination;
+use wardian_wire::egress::event::Reason;
+
+/// The line that tells the edge's words from a server's.
+const WARDIAN_EGRESS: HeaderName = HeaderName::from_static("wardian-egress");
+
+/// Why a request did not come about.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// It can't be read in one way only, or is for another host.
+    Violates(Violation),
+    /// A rule says so, or none says anything else. Holds the rule's name.
+    Denied(Option<String>),
+    /// It was allowed.
+    Failed { reason: Reason, message: String },
+}
+
+impl Refusal {
+    pub(crate) fn failed(reason: Reason, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self::Failed { reason, message }
+    }
+
+    /// The answer.
+    pub(super) fn answer(
+        &self,
+        sandbox: &str,
+        to: &Destination,
+        method: &Method,
+        path: &str,
+    ) -> Response<Body> {
+        let (status, code, verdict) = match self {
+            Self::Failed { .. } => (StatusCode::BAD_GATEWAY, "egress_failed", "failed"),
+            Self::Violates(_) | Self::Denied(_) => {
+                (StatusCode::FORBIDDEN, "egress_denied", "denied")
+            }
+        };
+        let error = json!({"error": {
+            "code": code,
+            "message": self.message(to, method, path),
+            "hint": self.hint(sandbox, to, method, path),
+        }});
+        let mut response = Response::new(whole(error.to_string()));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(WARDIAN_EGRESS, HeaderValue::from_static(verdict));
+        let kind = HeaderValue::from_static("application/json");
+        headers.insert(header::CONTENT_TYPE, kind);
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+    }
+
+    fn message(&self, to: &Destination, method: &Method, path: &str) -> String {
+        match self {
+            Self::Violates(violation) => {
+                format!("the request to {to} is not let out: {}", violation.message)
+            }
+            Self::Denied(Some(rule)) => {
+                format!("{method} {path} at {to} is denied by the egress rule {rule:?}")
+            }
+            Self::Denied(None) => format!("no egress rule allows {method} {path} at {to}"),
+            Self::Failed { message, .. } => format!("{to} was not reached: {message}"),
+        }
+    }
+
+    fn hint(&self, sandbox: &str, to: &Destination, method: &Method, path: &str) -> String {
+        match self {
+            Self::Violates(_) => format!(
+                "send one Host line that names {to}, one length, and no upgrade but to websocket"
+            ),
+            Self::Denied(_) => format!(
+                "whoever runs this sandbox can allow it: wardian egress allow {sandbox} {to} \
+                 --method {method} --path '{path}' --first"
+            ),
+            Self::Failed { reason, .. } => match reason {
+                Reason::Certificate => {
+                    "if the server is to be trusted all the same, the node must trust whoever \
+                     signed its certificate (wardian serve --trust)"
+                }
+                Reason::PrivateAddress => "private addresses need a rule with cidrs or connect_to",
+                Reason::Handler => "look at the log of the node's egress handlers",
+                Reason::Credential => "look at the rule's injections and whether it redacts",
+                _ => "try again, or check that the server is up and speaks HTTP at this port",
+            }
+            .to_owned(),
+        }
+    }
+}

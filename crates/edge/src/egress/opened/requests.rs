@@ -1,0 +1,370 @@
+//! One request's way out: checked, decided, sent, answered.
+
+use super::account::Account;
+use super::body::{empty, Body, BodyError, FromSandbox, FromUpstream, ToSandbox};
+use super::checks::{self, OWN_LINES};
+use super::exchange::{exchange, Exchanged};
+use super::kept::Own;
+use super::reach::Reach;
+use super::refusals::Refusal;
+use super::upgrade::tunnel;
+use super::upstreams::Key;
+use crate::egress::credentials::{CredentialError, Outgoing, Redaction};
+use crate::egress::flow::Flow;
+use crate::egress::Egress;
+use crate::headers;
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{request, Request, Response, StatusCode, Uri, Version};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+use wardian_wire::egress::event::{Reason, Verdict};
+use wardian_wire::egress::matching::CompiledPolicy;
+
+/// One opened connection of a sandbox.
+pub(super) struct Conversation {
+    pub(super) egress: Arc<Egress>,
+    pub(super) flow: Flow,
+    tls: bool,
+    own: Arc<Own>,
+    /// The one spelling of what was dialled that goes on.
+    authority: String,
+    /// Cleared while a request is under way, else since when there is none.
+    rest: Mutex<Rest>,
+}
+
+#[derive(Debug)]
+struct Rest {
+    accounts: std::sync::Weak<Account>,
+    since: Instant,
+}
+
+/// A request that may go on.
+struct Cleared {
+    policy: Arc<CompiledPolicy>,
+    rule: usize,
+    request: Request<Body>,
+    upgrade: Option<OnUpgrade>,
+}
+
+impl Conversation {
+    pub(super) fn new(egress: Arc<Egress>, flow: Flow, tls: bool) -> Self {
+        Self {
+            authority: checks::canonical(&flow.destination, tls),
+            own: egress.own(&flow.sandbox),
+            egress,
+            flow,
+            tls,
+            rest: Mutex::new(Rest {
+                accounts: std::sync::Weak::new(),
+                since: Instant::now(),
+            }),
+        }
+    }
+
+    /// Whether nothing has been asked for so long, nor is under way.
+    pub(super) fn rests(&self, time: Duration) -> bool {
+        let mut rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
+        if rest.accounts.strong_count() > 0 {
+            rest.since = Instant::now();
+        }
+        rest.since.elapsed() >= time
+    }
+
+    /// Answers one request, whatever becomes of it.
+    pub(super) async fn answer(&self, mut request: Request<Incoming>) -> Response<Body> {
+        let upgrade = hyper::upgrade::on(&mut request);
+        let (head, body) = request.into_parts();
+        let account = Account::open(&self.egress, &self.flow, Some(&head));
+        {
+            let mut rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
+            rest.accounts = Arc::downgrade(&account);
+            rest.since = Instant::now();
+        }
+        let (method, path) = (head.method.clone(), head.uri.path().to_owned());
+        let answered = self.pass(head, body, upgrade, &account).await;
+        let response = answered.unwrap_or_else(|refusal| {
+            match &refusal {
+                Refusal::Violates(violation) => account.denied(Some(violation.reason)),
+                Refusal::Denied(None) => account.denied(Some(Reason::NoRule)),
+                Refusal::Denied(Some(_)) => account.denied(None),
+                Refusal::Failed { reason, .. } => account.failed(*reason),
+            }
+            let (sandbox, to) = (self.flow.sandbox.id.to_string(), &self.flow.destination);
+            refusal.answer(&sandbox, to, &method, &path)
+        });
+        account.facts().status = Some(response.status().as_u16());
+        response.map(|body| ToSandbox { body, account }.boxed_unsync())
+    }
+
+    async fn pass(
+        &self,
+        head: request::Parts,
+        body: Incoming,
+        upgrade: OnUpgrade,
+        account: &Arc<Account>,
+    ) -> Result<Response<Body>, Refusal> {
+        // Drains what is left of it, whatever the answer is.
+        let body = FromSandbox::new(body, Arc::clone(account));
+        let cleared = self.clear(head, body, upgrade, account)?;
+        self.forward(cleared, account).await
+    }
+
+    /// Asks whether a request may go out.
+    fn clear(
+        &self,
+        mut head: request::Parts,
+        body: FromSandbox,
+        upgrade: OnUpgrade,
+        account: &Account,
+    ) -> Result<Cleared, Refusal> {
+        let to = &self.flow.destination;
+        checks::check(&head, to, self.tls).map_err(Refusal::Violates)?;
+        let upgrades = checks::upgrade(&head).map_err(Refusal::Violates)?;
+        let policy = self.flow.policy();
+        let asked = policy.request(to, head.method.as_str(), head.uri.path());
+        let rule = match asked {
+            Err(_) => {
+                return Err(Refusal::Violates(checks::Violation {
+                    reason: Reason::Malformed,
+                    message: "the path can be read in more than one way",
+                }))
+            }
+            Ok(None) => {
+                self.tell_stray(&policy, &head, account);
+                return Err(Refusal::Denied(None));
+            }
+            Ok(Some((index, rule))) => {
+                account.facts().rule = Some(rule.source.name.clone());
+                if !rule.is_allow() {
+                    self.tell_stray(&policy, &head, account);
+                    return Err(Refusal::Denied(Some(rule.source.name.clone())));
+                }
+                index
+            }
+        };
+        self.prepare(&mut head)?;
+        let body = if upgrades {
+            empty()
+        } else {
+            body.boxed_unsync()
+        };
+        Ok(Cleared {
+            policy,
+            rule,
+            request: Request::from_parts(head, body),
+            upgrade: upgrades.then_some(upgrade),
+        })
+    }
+
+    /// Turns the head as it came into one of no connection: an absolute URI and a `Host` line, in
+    /// the edge's own spelling.
+    fn prepare(&self, head: &mut request::Parts) -> Result<(), Refusal> {
+        let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
+        let path = if path.starts_with('/') { path } else { "/" };
+        let uri = Uri::builder()
+            .scheme(if self.tls { "https" } else { "http" })
+            .authority(self.authority.as_str())
+            .path_and_query(path)
+            .build();
+        let unfit = |_| Refusal::failed(Reason::Malformed, "the address can't be written");
+        head.uri = uri.map_err(|error| unfit(error.to_string()))?;
+        let host = HeaderValue::from_str(&self.authority);
+        let host = host.map_err(|error| unfit(error.to_string()))?;
+        let headers = &mut head.headers;
+        headers::remove_hop_by_hop(headers);
+        // The edge itself asks the sandbox to go on, once the body is wanted.
+        headers.remove(header::EXPECT);
+        for name in &OWN_LINES {
+            headers.remove(name);
+        }
+        headers.insert(header::HOST, host);
+        Ok(())
+    }
+
+    /// Sends a request that may go on, and gives back what comes.
+    async fn forward(
+        &self,
+        cleared: Cleared,
+        account: &Arc<Account>,
+    ) -> Result<Response<Body>, Refusal> {
+        let Cleared {
+            policy,
+            rule,
+            request,
+            upgrade,
+        } = cleared;
+        let request = self.consult(&policy, rule, request, account)?;
+        let (mut request, redaction) = self.equip(&policy, rule, request, account).await?;
+        if upgrade.is_some() {
+            if redaction.is_some() {
+                let message = "the rule masks answers, and a WebSocket's can't be masked";
+                return Err(Refusal::failed(Reason::Credential, message));
+            }
+            as_websocket(request.headers_mut());
+        }
+        let sent = self.send(&policy, rule, request, upgrade.is_some(), account);
+        let mut exchanged = sent.await?;
+        let switched = exchanged.response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        match upgrade {
+            Some(client) if switched => Ok(self.switch(client, exchanged, account)),
+            _ if switched => Err(Refusal::failed(
+                Reason::Upstream,
+                "the server changed protocol without being asked",
+            )),
+            _ => {
+                passed_on(&mut exchanged.response);
+                masked(exchanged.into_response(), redaction)
+            }
+        }
+    }
+
+    /// Asks the rule's handler what becomes of the request.
+    fn consult(
+        &self,
+        policy: &CompiledPolicy,
+        rule: usize,
+        request: Request<Body>,
+        account: &Account,
+    ) -> Result<Request<Body>, Refusal> {
+        let allow = policy.rule(rule).and_then(|rule| rule.allow());
+        let Some(call) = allow.and_then(|allow| allow.handler.as_ref()) else {
+            return Ok(request);
+        };
+        account.facts().handler = Some(call.name.clone());
+        // Nothing is ever let through because a handler failed.
+        let message = format!("the handler {:?} is not there", call.name);
+        Err(Refusal::failed(Reason::Handler, message))
+    }
+
+    /// Puts credentials into a request, and says what masks its answer.
+    async fn equip(
+        &self,
+        policy: &Arc<CompiledPolicy>,
+        rule: usize,
+        request: Request<Body>,
+        account: &Account,
+    ) -> Result<(Request<Body>, Option<Redaction>), Refusal> {
+        let failed =
+            |error: CredentialError| Refusal::failed(Reason::Credential, error.to_string());
+        let credentials = self.own.credentials.of(policy).map_err(failed)?;
+        let applied = credentials.apply(rule, request, SystemTime::now()).await;
+        let applied = applied.map_err(failed)?;
+        let mut facts = account.facts();
+        if applied.strayed.is_empty() {
+            facts.secrets = applied.secrets;
+        } else {
+            facts.verdict = Verdict::Attempt;
+            facts.secrets = applied.strayed;
+        }
+        drop(facts);
+        let request = applied.request.map(|body| match body {
+            Outgoing::AsItCame(body) => body,
+            changed => changed.map_err(BodyError::from_box).boxed_unsync(),
+        });
+        Ok((request, applied.redaction))
+    }
+
+    /// Names the placeholders in a request that is refused.
+    fn tell_stray(&self, policy: &Arc<CompiledPolicy>, head: &request::Parts, account: &Account) {
+        if let Ok(credentials) = self.own.credentials.of(policy) {
+            account.facts().secrets = credentials.stray(head);
+        }
+    }
+
+    async fn send(
+        &self,
+        policy: &CompiledPolicy,
+        rule: usize,
+        request: Request<Body>,
+        upgrade: bool,
+        account: &Account,
+    ) -> Result<Exchanged, Refusal> {
+        let identity = self.egress.identity();
+        let Some(trust) = identity.as_ref().and_then(|own| own.trust.as_ref()) else {
+            let message = "the node does not know yet whom to trust";
+            return Err(Refusal::failed(Reason::Certificate, message));
+        };
+        let key = Key {
+            to: self.flow.destination.clone(),
+            instead: policy.rule(rule).and_then(|rule| rule.connect_to.clone()),
+            tls: self.tls,
+        };
+        let reach = Reach {
+            egress: &self.egress,
+            trust,
+            policy,
+            rule,
+            pool: &self.own.upstreams,
+            cut: &self.flow.sandbox.cut,
+        };
+        match exchange(&reach, &key, request, upgrade).await {
+            Ok(exchanged) => {
+                account.facts().address = Some(exchanged.lease.address);
+                Ok(exchanged)
+            }
+            Err((refusal, address)) => {
+                account.facts().address = address;
+                Err(refusal)
+            }
+        }
+    }
+
+    fn switch(
+        &self,
+        client: OnUpgrade,
+        mut exchanged: Exchanged,
+        account: &Arc<Account>,
+    ) -> Response<Body> {
+        let server = hyper::upgrade::on(&mut exchanged.response);
+        exchanged.lease.let_go();
+        let (cut, stop) = (self.flow.sandbox.cut.clone(), self.egress.stop.clone());
+        let account = Arc::clone(account);
+        self.egress.tasks.spawn(async move {
+            tokio::select! {
+                () = cut.cancelled() => {}
+                () = stop.cancelled() => {}
+                () = tunnel(client, server, account) => {}
+            }
+        });
+        let mut response = exchanged.response.map(|_| empty());
+        passed_on(&mut response);
+        as_websocket(response.headers_mut());
+        response
+    }
+}
+
+/// Takes off an answer what was about its connection.
+fn passed_on<B>(response: &mut Response<B>) {
+    *response.version_mut() = Version::HTTP_11;
+    let headers = response.headers_mut();
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        headers.remove(header::CONTENT_LENGTH);
+    }
+    headers::remove_hop_by_hop(headers);
+    for name in &OWN_LINES {
+        headers.remove(name);
+    }
+}
+
+fn as_websocket(headers: &mut HeaderMap) {
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+}
+
+/// The answer with the secrets of its request masked, if the rule wants that.
+fn masked(
+    response: Response<FromUpstream>,
+    redaction: Option<Redaction>,
+) -> Result<Response<Body>, Refusal> {
+    let Some(redaction) = redaction else {
+        return Ok(response.map(BodyExt::boxed_unsync));
+    };
+    let (mut head, body) = response.into_parts();
+    let masked = redaction.head(&mut head);
+    masked.map_err(|error| Refusal::failed(Reason::Credential, error.to_string()))?;
+    let body = redaction.body(body).map_err(BodyError::from_box);
+    Ok(Response::from_parts(head, body.boxed_unsync()))
+}
