@@ -53,6 +53,7 @@ machine: build
 machine-test: build venv-dev
 	@$(SUDO) $(PYTHON_RUN) -m wardian.server.node.setup --machine-only --test --template base --template minimal --template terminal
 	$(PYTHON_RUN) tests/browser/node_packages.py
+	$(PYTHON_RUN) tests/integration/s3_gateway.py
 
 setup: machine
 	@echo "setup: done; the environment is $(VENV)"

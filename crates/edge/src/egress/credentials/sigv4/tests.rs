@@ -5,6 +5,9 @@ use super::*;
 use http::Request;
 use proptest::prelude::*;
 
+/// Method, address, headers and signature.
+type Example<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], &'a str);
+
 const VECTORS: &str = include_str!("../../../../../../tests/vectors/sigv4.json");
 const ZEROS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
@@ -52,8 +55,7 @@ fn dummy(scope: &str, signed: &str) -> String {
 fn the_examples_of_the_s3_reference() {
     let empty = key::EMPTY;
     let put = "44ce7dd67c959e0d3524ffac1771dfbba87d2b6b4b4e99e42034a8b803f8b072";
-    type Example<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], &'a str);
-    let examples: [Example<'_>; 4] = [
+    let examples: [Example; 4] = [
         (
             "GET",
             "/test.txt",
