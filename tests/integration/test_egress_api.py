@@ -4,6 +4,7 @@ and what is still so after each part was killed.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from typing import Any
@@ -154,3 +155,20 @@ def test_presets_and_refusals(http: httpx.Client, make: Make) -> None:
         assert (refused.status_code, refused.json()["error"]["code"]) == (status, code)
     events = http.get(f"/v1/sandboxes/{sandbox.id}/egress/events").json()
     assert (events["events"], events["next_cursor"]) == ([], None)
+
+
+def test_a_refused_name_is_told(http: httpx.Client, make: Make) -> None:
+    sandbox = make(egress="git-hosts")
+    path = f"/v1/sandboxes/{sandbox.id}/egress/events"
+    with http.stream("GET", path, headers={"Accept": "text/event-stream"}) as live:
+        lines = live.iter_lines()
+        assert next(lines) == ": following"
+        sandbox.run("nslookup blocked.example")
+        data = next(line for line in lines if line.startswith("data: "))
+    followed = json.loads(data.removeprefix("data: "))
+    assert (followed["kind"], followed["verdict"]) == ("name", "denied")
+    assert (followed["host"], followed["reason"]) == ("blocked.example", "no_rule")
+    listed = http.get(path, params={"host": "blocked.example"}).json()["events"]
+    assert followed in listed
+    exported = http.get(path, headers={"Accept": "application/x-ndjson"}).text.splitlines()
+    assert followed in [json.loads(line) for line in exported]
