@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use wardian_wire::host::{Domain, InvalidDomain};
 
 pub(crate) const USAGE: &str = "usage: wardian-edge --domain D --api-socket P --control-socket P \
---launcher-socket P [--tls-certificate F --tls-key F] [--trusted-proxy ADDRESS]…; the public listener is descriptor 0";
+--launcher-socket P [--tls-certificate F --tls-key F] [--trusted-proxy ADDRESS]… \
+[--handlers-socket P]; the public listener is descriptor 0";
 
 /// What the supervisor says.
 #[derive(Debug, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub(crate) struct Arguments {
     pub(crate) tls: Option<(PathBuf, PathBuf)>,
     /// Proxies whose word on their callers is taken.
     pub(crate) trusted_proxies: Vec<IpAddr>,
+    /// Where the operator's egress handlers are asked.
+    pub(crate) handlers_socket: Option<PathBuf>,
 }
 
 /// Why the command line can't be used.
@@ -48,11 +51,12 @@ impl Arguments {
     /// [`ArgumentError`].
     pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Self, ArgumentError> {
         const PROXY: &str = "--trusted-proxy";
-        const KNOWN: [&str; 6] = [
+        const KNOWN: [&str; 7] = [
             "--domain",
             "--api-socket",
             "--control-socket",
             "--launcher-socket",
+            "--handlers-socket",
             "--tls-certificate",
             "--tls-key",
         ];
@@ -86,6 +90,7 @@ impl Arguments {
             api_socket: take("--api-socket")?.into(),
             control_socket: take("--control-socket")?.into(),
             launcher_socket: take("--launcher-socket")?.into(),
+            handlers_socket: take("--handlers-socket").ok().map(PathBuf::from),
             tls,
             trusted_proxies,
         })
@@ -118,6 +123,9 @@ mod tests {
         assert_eq!(proxies.len(), 2);
         let name = parse(&format!("{whole} --trusted-proxy caddy"));
         assert_eq!(name, Err(ArgumentError::Proxy("caddy".into())));
+        assert_eq!(parse(whole).unwrap().handlers_socket, None);
+        let handlers = parse(&format!("{whole} --handlers-socket h")).unwrap();
+        assert_eq!(handlers.handlers_socket, Some("h".into()));
         let twice = parse(&format!("{whole} --domain b"));
         assert_eq!(twice, Err(ArgumentError::Value("--domain".into())));
         assert_eq!(

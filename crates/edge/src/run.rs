@@ -1,6 +1,7 @@
 //! From the command line to a running edge, and to its end.
 
 use crate::arguments::{ArgumentError, Arguments, USAGE};
+use crate::egress::handlers::Handlers;
 use crate::egress::Egress;
 use crate::forward::Edge;
 use crate::launcher_client::Launcher;
@@ -91,7 +92,11 @@ async fn serve(arguments: Arguments, public: StdTcpListener) -> Result<(), RunEr
     });
     // Of its own, so that a burst of new sandboxes delays nobody who visits one.
     let launcher = Launcher::new(arguments.launcher_socket);
-    let egress = Arc::new(Egress::new(launcher, edge.stop.clone()));
+    let egress = Arc::new(Egress::new(
+        launcher,
+        Handlers::new(arguments.handlers_socket),
+        edge.stop.clone(),
+    ));
     let closing = CancellationToken::new();
     let listen_to = |kind| signal(kind).map_err(RunError::Start);
     let hangup = listen_to(SignalKind::hangup())?;

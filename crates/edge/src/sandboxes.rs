@@ -52,7 +52,7 @@ impl Sandbox {
     fn new(route: Route) -> Self {
         let cut = CancellationToken::new();
         let exposures = exposures::changed(Vec::new(), route.exposures, &cut);
-        let outlet = Outlet::new(&route.sandbox, route.egress);
+        let outlet = Outlet::new(&route.sandbox, route.egress, route.facts);
         Self {
             id: route.sandbox,
             rule: RwLock::new(Rule {
@@ -84,7 +84,7 @@ impl Sandbox {
     }
 
     fn update(&self, route: Route) {
-        self.outlet.set(&self.id, route.egress);
+        self.outlet.set(&self.id, route.egress, route.facts);
         let mut rule = self.rule.write().unwrap_or_else(PoisonError::into_inner);
         rule.state = route.state;
         rule.traffic_token = route.traffic_token;
@@ -222,6 +222,7 @@ mod tests {
             traffic_token: token.map(str::to_owned),
             exposures: Vec::new(),
             egress: Policy::default(),
+            facts: Default::default(),
         }
     }
 

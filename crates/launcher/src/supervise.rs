@@ -1,23 +1,25 @@
-//! `wardian-launcher supervise`: starts the three parts of a node, and starts again what dies.
+//! `wardian-launcher supervise`: starts the parts of a node, and starts again what dies.
 //!
 //! It listens to nobody but signals: whatever could be said to it would be said to root. It binds
 //! the public listener itself and hands it to the edge as descriptor 0, so that connections wait
-//! in the backlog while an edge is being restarted, and a low port needs no privileged edge.
+//! in the backlog while an edge is being restarted, and a low port needs no privileged edge. The
+//! same with the socket of the operator's egress handlers.
 
 use rustix::event::{poll, PollFd, PollFlags};
-use rustix::process::{kill_process, Pid, Signal};
+use rustix::fs::Mode;
+use rustix::process::{kill_process, umask, Pid, Signal};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use std::io::{self, Read};
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use wardian_wire::node::Node;
+use wardian_wire::node::{Handlers, Node};
 
 const FIRST_DELAY: Duration = Duration::from_millis(50);
 const LONGEST_DELAY: Duration = Duration::from_secs(2);
@@ -58,23 +60,33 @@ pub(crate) fn run(config: &Path) -> Result<(), SuperviseError> {
         address: node.listen.clone(),
         source,
     })?;
+    let asked = match &node.handlers {
+        Some(process) => Some((process, listen_for_edge(&node)?)),
+        None => None,
+    };
     let mut signals = Signals::register()?;
     // Stopped in this order: first who gives orders, last who carries them out.
-    let mut parts = [
-        Part::new("control plane", Duration::from_secs(5)),
-        Part::new("edge", Duration::from_secs(5)),
-        Part::new("launcher", Duration::from_secs(20)),
+    let mut parts = vec![
+        Part::new(Role::ControlPlane, Duration::from_secs(5)),
+        Part::new(Role::Edge, Duration::from_secs(5)),
     ];
+    if asked.is_some() {
+        parts.push(Part::new(Role::Handlers, Duration::from_secs(5)));
+    }
+    parts.push(Part::new(Role::Launcher, Duration::from_secs(20)));
     while !signals.stop.load(Ordering::Relaxed) {
-        for (index, part) in parts.iter_mut().enumerate() {
-            part.tend(|| match index {
-                0 => Ok(control_plane(&node)),
-                1 => edge(&node, &listener),
-                _ => Ok(launcher(&node, config)),
+        for part in &mut parts {
+            let role = part.role;
+            part.tend(|| match (role, &asked) {
+                (Role::ControlPlane, _) => Ok(control_plane(&node)),
+                (Role::Edge, _) => edge(&node, &listener),
+                (Role::Handlers, Some((process, socket))) => handlers(process, socket),
+                (Role::Launcher | Role::Handlers, _) => Ok(launcher(&node, config)),
             });
         }
         if signals.reload.swap(false, Ordering::Relaxed) {
-            parts[1].signal(Signal::HUP);
+            let edge = parts.iter().filter(|part| part.role == Role::Edge);
+            edge.for_each(|part| part.signal(Signal::HUP));
         }
         let next = parts.iter().filter_map(Part::due).min();
         signals.wait(next)?;
@@ -95,14 +107,46 @@ fn read_node(config: &Path) -> Result<Node, SuperviseError> {
 }
 
 fn control_plane(node: &Node) -> Command {
-    let (program, arguments) = node
-        .control_command
+    let mut command = command_of(&node.control_command);
+    command.uid(node.control_uid).gid(node.gid);
+    command.current_dir("/").stdin(Stdio::null());
+    command
+}
+
+fn command_of(words: &[String]) -> Command {
+    let (program, arguments) = words
         .split_first()
         .map_or(("false", &[][..]), |(p, a)| (p.as_str(), a));
     let mut command = Command::new(program);
-    command.args(arguments).uid(node.control_uid).gid(node.gid);
-    command.current_dir("/").stdin(Stdio::null());
+    command.args(arguments);
     command
+}
+
+/// The socket of the handlers, which only the edge's user may connect to.
+fn listen_for_edge(node: &Node) -> Result<UnixListener, SuperviseError> {
+    let path = node.handlers_socket();
+    let failed = |source| SuperviseError::Listen {
+        address: path.display().to_string(),
+        source,
+    };
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    let before = umask(Mode::RWXG | Mode::RWXO);
+    let listener = UnixListener::bind(&path);
+    umask(before);
+    let listener = listener.map_err(failed)?;
+    std::os::unix::fs::chown(&path, Some(node.edge_uid), Some(node.gid)).map_err(failed)?;
+    Ok(listener)
+}
+
+fn handlers(process: &Handlers, socket: &UnixListener) -> io::Result<Command> {
+    let mut command = command_of(&process.command);
+    let socket: OwnedFd = socket.try_clone()?.into();
+    command.uid(process.uid).gid(process.gid);
+    command.current_dir("/").stdin(Stdio::from(socket));
+    Ok(command)
 }
 
 fn edge(node: &Node, listener: &TcpListener) -> io::Result<Command> {
@@ -124,6 +168,9 @@ fn edge(node: &Node, listener: &TcpListener) -> io::Result<Command> {
         command.arg("--tls-certificate").arg(&tls.certificate);
         command.arg("--tls-key").arg(&tls.key);
     }
+    if node.handlers.is_some() {
+        command.arg("--handlers-socket").arg(node.handlers_socket());
+    }
     let listener: OwnedFd = listener.try_clone()?.into();
     command
         .uid(node.edge_uid)
@@ -144,9 +191,29 @@ fn launcher(node: &Node, config: &Path) -> Command {
     command
 }
 
+/// What a part is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    ControlPlane,
+    Edge,
+    Handlers,
+    Launcher,
+}
+
+impl Role {
+    fn name(self) -> &'static str {
+        match self {
+            Self::ControlPlane => "control plane",
+            Self::Edge => "edge",
+            Self::Handlers => "handlers",
+            Self::Launcher => "launcher",
+        }
+    }
+}
+
 /// One process that must be there.
 struct Part {
-    name: &'static str,
+    role: Role,
     /// How long it may take to stop before it is killed.
     patience: Duration,
     child: Option<Child>,
@@ -156,10 +223,10 @@ struct Part {
 }
 
 impl Part {
-    fn new(name: &'static str, patience: Duration) -> Self {
+    fn new(role: Role, patience: Duration) -> Self {
         let now = Instant::now();
         Self {
-            name,
+            role,
             patience,
             child: None,
             started: now,
@@ -178,8 +245,8 @@ impl Part {
         if let Some(child) = &mut self.child {
             match child.try_wait() {
                 Ok(None) => return,
-                Ok(Some(status)) => tracing::error!(part = self.name, %status, "died"),
-                Err(error) => tracing::error!(part = self.name, %error, "lost"),
+                Ok(Some(status)) => tracing::error!(part = self.role.name(), %status, "died"),
+                Err(error) => tracing::error!(part = self.role.name(), %error, "lost"),
             }
             self.child = None;
             self.back_off();
@@ -190,11 +257,11 @@ impl Part {
         self.started = Instant::now();
         match command().and_then(start) {
             Ok(child) => {
-                tracing::info!(part = self.name, pid = child.id(), "started");
+                tracing::info!(part = self.role.name(), pid = child.id(), "started");
                 self.child = Some(child);
             }
             Err(error) => {
-                tracing::error!(part = self.name, %error, "can't be started");
+                tracing::error!(part = self.role.name(), %error, "can't be started");
                 self.back_off();
             }
         }
@@ -211,7 +278,7 @@ impl Part {
     fn signal(&self, signal: Signal) {
         let pid = self.child.as_ref().map(Pid::from_child);
         if let Some(Err(error)) = pid.map(|pid| kill_process(pid, signal)) {
-            tracing::warn!(part = self.name, %error, "can't be signalled");
+            tracing::warn!(part = self.role.name(), %error, "can't be signalled");
         }
     }
 
@@ -224,16 +291,18 @@ impl Part {
         let deadline = Instant::now() + self.patience;
         loop {
             match child.try_wait() {
-                Ok(Some(status)) => return tracing::info!(part = self.name, %status, "stopped"),
+                Ok(Some(status)) => {
+                    return tracing::info!(part = self.role.name(), %status, "stopped")
+                }
                 Ok(None) if Instant::now() < deadline => {
                     std::thread::sleep(Duration::from_millis(5));
                 }
                 Ok(None) | Err(_) => break,
             }
         }
-        tracing::warn!(part = self.name, "did not stop in time, killed");
+        tracing::warn!(part = self.role.name(), "did not stop in time, killed");
         if let Err(error) = child.kill().and_then(|()| child.wait()) {
-            tracing::error!(part = self.name, %error, "can't be killed");
+            tracing::error!(part = self.role.name(), %error, "can't be killed");
         }
     }
 }

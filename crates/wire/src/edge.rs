@@ -6,6 +6,7 @@ use crate::egress::event::{Event, Traffic};
 use crate::egress::policy::{Explanation, Policy, Question, Settings};
 use crate::SandboxId;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Version of this protocol.
 pub const VERSION: u32 = 1;
@@ -43,6 +44,18 @@ pub struct Route {
     pub traffic_token: Option<String>,
     pub exposures: Vec<Exposure>,
     pub egress: Policy,
+    /// What handlers are told of it.
+    #[serde(default)]
+    pub facts: Facts,
+}
+
+/// What people call a sandbox.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Facts {
+    pub name: Option<String>,
+    pub tenant: Option<String>,
+    pub labels: BTreeMap<String, String>,
 }
 
 /// A port with an address of its own, `{port}-{id}-{token}.<domain>`.

@@ -41,6 +41,30 @@ pub struct Node {
     pub trust: Vec<PathBuf>,
     #[serde(default)]
     pub packages: Packages,
+    /// The operator's egress handlers; `None`: there are none, and rules that name one fail.
+    #[serde(default)]
+    pub handlers: Option<Handlers>,
+}
+
+impl Node {
+    /// Where the edge finds the handlers' process.
+    #[must_use]
+    pub fn handlers_socket(&self) -> PathBuf {
+        self.run.join("handlers/handlers.sock")
+    }
+}
+
+/// The process of the operator's egress handlers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Handlers {
+    /// How it is started.
+    pub command: Vec<String>,
+    /// The directory of its files.
+    pub path: PathBuf,
+    /// Whom it runs as; the group is its own.
+    pub uid: u32,
+    pub gid: u32,
 }
 
 /// Where the node's own clients fetch packages from.

@@ -35,6 +35,12 @@ from ._failures import Failure
     "system's; may be repeated.",
 )
 @click.option(
+    "--handlers",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Where the egress handlers lie (/etc/wardian/handlers).",
+)
+@click.option(
     "--template", "templates", multiple=True, help="A recipe to offer (base); may be repeated."
 )
 def serve_command(
@@ -45,6 +51,7 @@ def serve_command(
     tls_key: Path | None,
     trusted_proxies: tuple[str, ...],
     trust: tuple[Path, ...],
+    handlers: Path | None,
     templates: tuple[str, ...],
 ) -> None:
     """Run the server in the foreground, as root; set up first what is missing."""
@@ -59,6 +66,7 @@ def serve_command(
         "templates": templates,
         "trusted_proxies": trusted_proxies,
         "trust": trust,
+        "handlers": handlers,
     }
     options = {name: value for name, value in given.items() if value}
     try:

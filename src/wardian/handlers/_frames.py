@@ -42,9 +42,7 @@ class Kind(IntEnum):
 
 
 _KINDS = {int(kind): kind for kind in Kind}
-BODIES = frozenset(
-    {Kind.REQUEST_BODY, Kind.FORWARD_BODY, Kind.RESPONSE_BODY, Kind.ANSWER_BODY}
-)
+BODIES = frozenset({Kind.REQUEST_BODY, Kind.FORWARD_BODY, Kind.RESPONSE_BODY, Kind.ANSWER_BODY})
 
 
 class FrameError(Exception):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from typing import cast
 
 # RFC 9110, 5.1 and 5.5: a token, and no control character but the tab.
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -24,7 +25,7 @@ class Headers(MutableMapping[str, str]):
     """
 
     def __init__(self, lines: Iterable[tuple[str, str]] | Mapping[str, str] = ()) -> None:
-        given = lines.items() if isinstance(lines, Mapping) else lines
+        given = cast("Iterable[tuple[str, str]]", getattr(lines, "items", lambda: lines)())
         self._lines = [_checked(name, value) for name, value in given]
 
     @classmethod

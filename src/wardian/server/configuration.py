@@ -45,6 +45,17 @@ class PackageSources(Struct, frozen=True, forbid_unknown_fields=True):
     env: dict[str, str] = {}
 
 
+class Handlers(Struct, frozen=True, forbid_unknown_fields=True):
+    """The process of the operator's egress handlers: how it is started, the directory of its files,
+    and whom it runs as.
+    """
+
+    command: list[str]
+    path: str
+    uid: Annotated[int, Meta(ge=0)]
+    gid: Annotated[int, Meta(ge=0)]
+
+
 class Configuration(Struct, frozen=True, forbid_unknown_fields=True):
     """``node.json``; unknown keys are refused."""
 
@@ -68,6 +79,8 @@ class Configuration(Struct, frozen=True, forbid_unknown_fields=True):
     # PEM files of the certificates that servers out there are verified against; none: the system's.
     trust: list[str] = []
     packages: PackageSources = PackageSources()
+    # None: there are none, and rules that name one fail.
+    handlers: Handlers | None = None
 
     @property
     def control_home(self) -> Path:

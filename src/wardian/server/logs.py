@@ -25,7 +25,15 @@ _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "ta
 
 
 class JsonFormatter(logging.Formatter):
-    """Writes a record and what was given as ``extra=`` as one JSON object."""
+    """Writes a record and what was given as ``extra=`` as one JSON object.
+
+    Args:
+        part: which process of the node this is.
+    """
+
+    def __init__(self, part: str = "control") -> None:
+        super().__init__()
+        self._part = part
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, without a line feed in it."""
@@ -33,7 +41,7 @@ class JsonFormatter(logging.Formatter):
         line: dict[str, Any] = {
             "time": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "level": "warn" if record.levelname == "WARNING" else record.levelname.lower(),
-            "part": "control",
+            "part": self._part,
             "target": record.name,
             "message": record.getMessage(),
         }
@@ -46,8 +54,8 @@ class JsonFormatter(logging.Formatter):
         return msgspec.json.encode(line, enc_hook=str).decode()
 
 
-def configure() -> None:
-    """Sets the process up to log.
+def configure(part: str = "control") -> None:
+    """Sets the process up to log as ``part`` of the node.
 
     Raises:
         ConfigurationError: ``WARDIAN_LOG`` names no level.
@@ -57,6 +65,6 @@ def configure() -> None:
     if level is None:
         raise ConfigurationError(f"WARDIAN_LOG={name!r}: expected one of {', '.join(_LEVELS)}")
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter())
+    handler.setFormatter(JsonFormatter(part))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("wardian").setLevel(level)

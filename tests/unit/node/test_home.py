@@ -15,7 +15,9 @@ from wardian.server.node import home
 from wardian.server.node.accounts import Accounts
 from wardian.server.node.setup_error import SetupError
 
-ACCOUNTS = Accounts(control_uid=54321, edge_uid=54322, gid=54320)
+ACCOUNTS = Accounts(
+    control_uid=54321, edge_uid=54322, gid=54320, handlers_uid=54323, handlers_gid=54324
+)
 
 
 @pytest.fixture
@@ -42,6 +44,7 @@ def test_directories(where: Path) -> None:
         assert standing(run) == (0, 54320, "0o750")
         assert standing(run / "control") == (54321, 54320, "0o750")
         assert standing(run / "launcher") == (0, 0, "0o700")
+        assert standing(run / "handlers") == (0, 54320, "0o750")
         # Whatever was changed is mended by the second round.
         (where / "control").chmod(0o777)
         os.chown(run / "launcher", 54321, 54320)

@@ -12,9 +12,9 @@ use wardian_wire::tls_hello::{self, ClientHello, HelloError, ServerName};
 const MOST: usize = tls_hello::MAX_HELLO + 1024;
 const TLS_HANDSHAKE: u8 = 22;
 const HTTP_2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// The longest method that is waited for, and the longest first line.
-const LONGEST_METHOD: usize = 64;
+/// The longest first line of HTTP that is waited for, and the most space before it.
 const LONGEST_LINE: usize = 16 * 1024;
+const LONGEST_SPACE: usize = 64;
 
 /// How a connection begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub(crate) enum First {
 #[derive(Debug, Default)]
 pub(crate) struct Beginning {
     bytes: BytesMut,
+    /// How many of them have gone on already.
+    gone: usize,
 }
 
 impl Beginning {
@@ -57,8 +59,26 @@ impl Beginning {
         }
     }
 
-    pub(crate) fn into_bytes(self) -> Bytes {
-        self.bytes.freeze()
+    /// What can go on although it is not clear yet what it is: the start of a line that would be
+    /// known for a request of HTTP before it is whole. Some protocols begin with a word and no end
+    /// of line, and wait for an answer.
+    pub(crate) fn hesitating(&mut self) -> &[u8] {
+        let is_line = self.bytes.first() != Some(&TLS_HANDSHAKE) && !self.bytes.contains(&b'\n');
+        let from = self.gone;
+        if is_line {
+            self.gone = self.bytes.len();
+        }
+        &self.bytes[from..self.gone]
+    }
+
+    /// Whether the beginning is out of hand: it can't be read as a request any more.
+    pub(crate) fn has_gone(&self) -> bool {
+        self.gone > 0
+    }
+
+    /// All that has not gone on.
+    pub(crate) fn into_bytes(mut self) -> Bytes {
+        self.bytes.split_off(self.gone).freeze()
     }
 }
 
@@ -77,13 +97,11 @@ fn look(bytes: &[u8]) -> Result<Option<First>, HelloError> {
 fn look_for_request(bytes: &[u8]) -> Option<First> {
     let line = bytes.trim_ascii_start();
     if line.is_empty() {
-        return (bytes.len() > LONGEST_METHOD).then_some(First::Http1);
+        return (bytes.len() > LONGEST_SPACE).then_some(First::Http1);
     }
     let token = |b: &u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b);
-    let Some(end) = line.iter().position(|b| !token(b)) else {
-        return (line.len() > LONGEST_METHOD).then_some(First::Other);
-    };
-    if end == 0 || end > LONGEST_METHOD || !matches!(line[end], b' ' | b'\t') {
+    let method = line.iter().position(|b| !token(b));
+    if method.is_some_and(|end| end == 0 || !matches!(line[end], b' ' | b'\t')) {
         return Some(First::Other);
     }
     let Some(length) = line.iter().position(|b| *b == b'\n') else {
@@ -144,6 +162,29 @@ mod tests {
         assert_eq!(first(HTTP_2), Some(First::Http2));
         assert_eq!(first(b"PRI * HT"), None);
         assert_eq!(first(b"PRI * HTTP/2.0\r\n\r\nXX"), Some(First::Http1));
+    }
+
+    #[test]
+    fn a_request_is_known_by_any_method() {
+        let method = "A".repeat(1000);
+        let line = format!("{method} / HTTP/1.1\r\n");
+        assert_eq!(first(line.as_bytes()), Some(First::Http1));
+        assert_eq!(first(method.as_bytes()), None);
+        assert_eq!(first(method.repeat(20).as_bytes()), Some(First::Http1));
+    }
+
+    #[test]
+    fn only_the_start_of_a_line_goes_on_before_it_is_clear_what_it_is() {
+        let mut beginning = Beginning::default();
+        beginning.bytes.extend_from_slice(b"HELLO");
+        assert_eq!(beginning.hesitating(), b"HELLO");
+        assert!(beginning.hesitating().is_empty() && beginning.has_gone());
+        beginning.bytes.extend_from_slice(b" you\n");
+        assert!(beginning.hesitating().is_empty());
+        assert_eq!(&beginning.into_bytes()[..], b" you\n");
+        let mut beginning = Beginning::default();
+        beginning.bytes.extend_from_slice(&[TLS_HANDSHAKE, 3, 1]);
+        assert!(beginning.hesitating().is_empty() && !beginning.has_gone());
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub(crate) mod dial;
 mod dns;
 pub(crate) mod first_bytes;
 pub(crate) mod flow;
+pub(crate) mod handlers;
 mod listeners;
 mod names;
 pub(crate) mod opened;
@@ -20,6 +21,7 @@ mod seldom;
 mod splice;
 
 use crate::launcher_client::Launcher;
+use handlers::Handlers;
 use record::Record;
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::Semaphore;
@@ -39,6 +41,7 @@ pub(crate) struct Egress {
     settings: RwLock<Option<Arc<Settings>>>,
     /// Of its own, so that a burst of new sandboxes delays nobody who visits one.
     launcher: Launcher,
+    pub(crate) handlers: Arc<Handlers>,
     dialling: Semaphore,
     opening: Semaphore,
     opened: opened::Opened,
@@ -49,11 +52,16 @@ pub(crate) struct Egress {
 }
 
 impl Egress {
-    pub(crate) fn new(launcher: Launcher, stop: CancellationToken) -> Self {
+    pub(crate) fn new(
+        launcher: Launcher,
+        handlers: Arc<Handlers>,
+        stop: CancellationToken,
+    ) -> Self {
         Self {
             record: Record::default(),
             settings: RwLock::default(),
             launcher,
+            handlers,
             dialling: Semaphore::new(DIALLING),
             opening: Semaphore::new(OPENING),
             opened: opened::Opened::default(),

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
+use wardian_wire::edge::Facts;
 use wardian_wire::egress::matching::CompiledPolicy;
 use wardian_wire::egress::policy::Policy;
 use wardian_wire::SandboxId;
@@ -18,6 +19,7 @@ const MAX_FLOWS: usize = 1024;
 #[derive(Debug)]
 pub(crate) struct Outlet {
     policy: RwLock<Arc<CompiledPolicy>>,
+    facts: RwLock<Arc<Facts>>,
     pub(super) names: Names,
     /// What was refused lately, so that it is not told each time.
     pub(super) refused: Seldom,
@@ -32,9 +34,10 @@ pub(crate) struct Outlet {
 }
 
 impl Outlet {
-    pub(crate) fn new(sandbox: &SandboxId, policy: Policy) -> Self {
+    pub(crate) fn new(sandbox: &SandboxId, policy: Policy, facts: Facts) -> Self {
         Self {
             policy: RwLock::new(Arc::new(compiled(sandbox, policy))),
+            facts: RwLock::new(Arc::new(facts)),
             names: Names::default(),
             refused: Seldom::default(),
             flows: Arc::new(Semaphore::new(MAX_FLOWS)),
@@ -46,9 +49,16 @@ impl Outlet {
     }
 
     /// Puts a policy in force, for connections and requests from now on.
-    pub(crate) fn set(&self, sandbox: &SandboxId, policy: Policy) {
+    pub(crate) fn set(&self, sandbox: &SandboxId, policy: Policy, facts: Facts) {
         let new = Arc::new(compiled(sandbox, policy));
         *self.policy.write().unwrap_or_else(PoisonError::into_inner) = new;
+        *self.facts.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(facts);
+    }
+
+    /// What handlers are told of the sandbox.
+    pub(crate) fn facts(&self) -> Arc<Facts> {
+        let facts = self.facts.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&facts)
     }
 
     /// The policy that is in force now.

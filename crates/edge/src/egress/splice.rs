@@ -8,6 +8,7 @@ use super::prefixed::Prefixed;
 use super::{opened, Egress};
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
@@ -25,6 +26,9 @@ const IDLE: Duration = Duration::from_secs(3600);
 const BUFFER: usize = 128 * 1024;
 /// The same while it is not clear yet what the client wants.
 const GREETING: usize = 8 * 1024;
+
+/// How long what could become a request waits for its rest.
+const HESITATION: Duration = Duration::from_secs(1);
 
 /// What one connection has carried.
 #[derive(Debug)]
@@ -72,6 +76,11 @@ pub(super) async fn run(
             return refuse_connection(&egress, &flow, client, Some(name), reason)
         }
         Begun::Failed(failure) => return fail(&egress, &flow, client, name, failure),
+        Begun::Broken(address) => {
+            let (reason, address) = (Reason::Upstream, Some(address));
+            let failure = DialFailure { reason, address };
+            return fail(&egress, &flow, client, name, failure);
+        }
         Begun::Left => return,
     };
     if let First::Tls(hello) = &first {
@@ -97,6 +106,8 @@ enum Begun {
     Http(First),
     Refused(Reason),
     Failed(DialFailure),
+    /// The server broke off.
+    Broken(SocketAddr),
     /// The client has gone before it was clear what it wanted.
     Left,
 }
@@ -112,6 +123,7 @@ async fn meet(
     let mut dial = pin!(dial);
     let mut greeting = vec![0; GREETING];
     let mut server: Option<Dialled> = None;
+    let mut ended = false;
     let first = loop {
         let Some(dialled) = &mut server else {
             tokio::select! {
@@ -128,19 +140,32 @@ async fn meet(
         tokio::select! {
             biased;
             first = beginning.read(client) => break first,
-            said = dialled.stream.read(&mut greeting) => match said {
-                Ok(count) if count > 0 => {
+            said = dialled.stream.read(&mut greeting), if !ended => match said {
+                Ok(0) => {
+                    // The client may still speak, and what it says is looked at all the same.
+                    ended = true;
+                    if client.shutdown().await.is_err() {
+                        return Begun::Left;
+                    }
+                }
+                Ok(count) => {
                     if client.write_all(&greeting[..count]).await.is_err() {
                         return Begun::Left;
                     }
                     carried.count(Way::Back, count);
                 }
-                // What the client still has to say is of no use to it, but may be said.
-                _ => break Ok(Ok(First::Other)),
+                Err(_) => return Begun::Broken(dialled.address),
             },
+            () = tokio::time::sleep(HESITATION) => {
+                let start = beginning.hesitating();
+                if dialled.stream.write_all(start).await.is_err() {
+                    return Begun::Broken(dialled.address);
+                }
+                carried.count(Way::Out, start.len());
+            }
         }
     };
-    let greeted = carried.received.load(Ordering::Relaxed) > 0;
+    let greeted = carried.received.load(Ordering::Relaxed) > 0 || beginning.has_gone();
     match first {
         Ok(Ok(First::Http1 | First::Http2)) if greeted => Begun::Refused(Reason::Malformed),
         Ok(Ok(first @ (First::Http1 | First::Http2))) => Begun::Http(first),
@@ -179,7 +204,12 @@ async fn both_ways(
 ) -> io::Result<()> {
     let mut server = server.stream;
     let first = beginning.into_bytes();
-    flow.traffic(egress, 0, carried.received.load(Ordering::Relaxed));
+    let (sent, received) = (&carried.sent, &carried.received);
+    let (sent, received) = (
+        sent.load(Ordering::Relaxed),
+        received.load(Ordering::Relaxed),
+    );
+    flow.traffic(egress, sent, received);
     let ended = {
         let (client_out, client_back) = client.split();
         let (server_back, mut server_out) = server.split();

@@ -22,7 +22,8 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use wardian_wire::edge::{FromEdge, Route, RouteState, ToEdge};
-use wardian_wire::egress::policy::{Policy, Settings};
+use wardian_wire::egress::event::{Event, Traffic};
+use wardian_wire::egress::policy::{Explanation, Policy, Question, Settings};
 use wardian_wire::frame::{self, Decoder};
 use wardian_wire::SandboxId;
 
@@ -68,6 +69,8 @@ pub struct World {
     pub launcher: launcher::LauncherDouble,
     line: Option<(UnixStream, Decoder)>,
     seq: u64,
+    events: Vec<Event>,
+    pub traffic: Vec<Traffic>,
 }
 
 impl World {
@@ -99,6 +102,8 @@ impl World {
             launcher,
             line: None,
             seq: 0,
+            events: Vec::new(),
+            traffic: Vec::new(),
         }
     }
 
@@ -127,7 +132,55 @@ impl World {
         assert_eq!(self.hear().await, FromEdge::Hello { version: 1 });
     }
 
+    /// The next answer; reports of what happened on the way out are kept for [`Self::told`].
     async fn hear(&mut self) -> FromEdge {
+        loop {
+            match self.hear_anything().await {
+                FromEdge::Egress {
+                    events, traffic, ..
+                } => {
+                    self.events.extend(events);
+                    self.traffic.extend(traffic);
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Waits for the first event that fits.
+    pub async fn told(&mut self, fits: impl Fn(&Event) -> bool) -> Event {
+        loop {
+            if let Some(at) = self.events.iter().position(&fits) {
+                return self.events.remove(at);
+            }
+            match self.hear_anything().await {
+                FromEdge::Egress {
+                    events, traffic, ..
+                } => {
+                    self.events.extend(events);
+                    self.traffic.extend(traffic);
+                }
+                other => panic!("nobody asked for {other:?}"),
+            }
+        }
+    }
+
+    /// Asks what a policy would say.
+    pub async fn explain(&mut self, policy: Policy, question: Question) -> Explanation {
+        self.seq += 1;
+        let asked = ToEdge::Explain {
+            seq: self.seq,
+            policy: Box::new(policy),
+            question,
+        };
+        self.write(&asked).await;
+        match self.hear().await {
+            FromEdge::Explained { seq, explanation } if seq == self.seq => explanation,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn hear_anything(&mut self) -> FromEdge {
         let (stream, decoder) = self.line.as_mut().unwrap();
         loop {
             if let Some(body) = decoder.next_body().unwrap() {
@@ -144,15 +197,14 @@ impl World {
         if self.line.is_none() {
             self.greet().await;
         }
-        let bytes = frame::encode(&change).unwrap();
-        self.line
-            .as_mut()
-            .unwrap()
-            .0
-            .write_all(&bytes)
-            .await
-            .unwrap();
+        self.write(&change).await;
         assert_eq!(self.hear().await, FromEdge::Ack { seq: self.seq });
+    }
+
+    async fn write(&mut self, message: &ToEdge) {
+        let bytes = frame::encode(message).unwrap();
+        let (stream, _) = self.line.as_mut().unwrap();
+        stream.write_all(&bytes).await.unwrap();
     }
 
     pub async fn sync(&mut self, sandboxes: Vec<Route>) {
@@ -228,6 +280,7 @@ pub fn route(sandbox: &str, state: RouteState, token: Option<&str>) -> Route {
         traffic_token: token.map(str::to_owned),
         exposures: Vec::new(),
         egress: Policy::default(),
+        facts: Default::default(),
     }
 }
 

@@ -58,31 +58,26 @@ pub fn run(program: &str, arguments: &[&str]) -> String {
 /// The stand-in agent, built once.
 pub fn agent() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/agent.rs");
-        let at = std::env::temp_dir().join(format!("wardian-test-agent-{}", std::process::id()));
-        let out = at.to_str().unwrap();
-        run(
-            "rustc",
-            &[
-                "--edition=2021",
-                "-O",
-                "-Ctarget-feature=+crt-static",
-                "-o",
-                out,
-                source,
-            ],
-        );
-        // Mounts and running copies outlive the name; nothing is left in the directory.
-        let bytes = std::fs::read(&at).unwrap();
-        std::fs::remove_file(&at).unwrap();
-        let kept = PathBuf::from(concat!(env!("CARGO_TARGET_TMPDIR"), "/test-agent"));
-        let new = kept.with_extension(std::process::id().to_string());
-        std::fs::write(&new, bytes).unwrap();
-        run("chmod", &["0755", new.to_str().unwrap()]);
-        std::fs::rename(&new, &kept).unwrap();
-        kept
-    })
+    BUILT.get_or_init(|| build("agent"))
+}
+
+/// Builds a program of this directory.
+pub fn build(name: &str) -> PathBuf {
+    let source = format!("{}/tests/support/{name}.rs", env!("CARGO_MANIFEST_DIR"));
+    let unique = format!("wardian-test-{name}-{}", std::process::id());
+    let at = std::env::temp_dir().join(unique);
+    let out = at.to_str().unwrap();
+    let options = ["--edition=2021", "-O", "-Ctarget-feature=+crt-static", "-o"];
+    run("rustc", &[&options[..], &[out, source.as_str()]].concat());
+    // Mounts and running copies outlive the name; nothing is left in the directory.
+    let bytes = std::fs::read(&at).unwrap();
+    std::fs::remove_file(&at).unwrap();
+    let kept = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("test-{name}"));
+    let new = kept.with_extension(std::process::id().to_string());
+    std::fs::write(&new, bytes).unwrap();
+    run("chmod", &["0755", new.to_str().unwrap()]);
+    std::fs::rename(&new, &kept).unwrap();
+    kept
 }
 
 impl Node {

@@ -1,4 +1,4 @@
-"""The two unprivileged users a node's processes run as."""
+"""The unprivileged users a node's processes run as."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from wardian.server.node.setup_error import SetupError
 GROUP: Final = "wardian"
 CONTROL: Final = "wardian"
 EDGE: Final = "wardian-edge"
+#: Runs the operator's egress handlers; in no group of the node's, for it needs none of its files.
+HANDLERS: Final = "wardian-handlers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,30 +26,39 @@ class Accounts:
         control_uid: user of the control plane.
         edge_uid: user of the edge.
         gid: the group of both.
+        handlers_uid: user of the egress handlers.
+        handlers_gid: the group of that user alone.
     """
 
     control_uid: int
     edge_uid: int
     gid: int
+    handlers_uid: int
+    handlers_gid: int
 
 
 def ensure(report: Report) -> Accounts:
-    """Makes the users and their group where they are missing.
+    """Makes the users and their groups where they are missing.
 
     Raises:
         SetupError: one could not be made, or exists but is not what it must be.
     """
+    gid, handlers_gid = (_ensure_group(name, report) for name in (GROUP, HANDLERS))
+    control, edge = (_ensure_user(name, GROUP, gid, report) for name in (CONTROL, EDGE))
+    handlers = _ensure_user(HANDLERS, HANDLERS, handlers_gid, report)
+    return Accounts(control, edge, gid, handlers, handlers_gid)
+
+
+def _ensure_group(name: str, report: Report) -> int:
     try:
-        gid = grp.getgrnam(GROUP).gr_gid
+        return grp.getgrnam(name).gr_gid
     except KeyError:
-        report(f"making group {GROUP}")
-        _run("groupadd", "--system", GROUP)
-        gid = grp.getgrnam(GROUP).gr_gid
-    control, edge = (_ensure_user(name, gid, report) for name in (CONTROL, EDGE))
-    return Accounts(control, edge, gid)
+        report(f"making group {name}")
+        _run("groupadd", "--system", name)
+        return grp.getgrnam(name).gr_gid
 
 
-def _ensure_user(name: str, gid: int, report: Report) -> int:
+def _ensure_user(name: str, group: str, gid: int, report: Report) -> int:
     try:
         entry = pwd.getpwnam(name)
     except KeyError:
@@ -59,8 +70,8 @@ def _ensure_user(name: str, gid: int, report: Report) -> int:
         entry = pwd.getpwnam(name)
     if entry.pw_uid == 0 or entry.pw_gid != gid:
         raise SetupError(
-            f"user {name} exists, but is root or not in group {GROUP}",
-            f"usermod --gid {GROUP} {name}",
+            f"user {name} exists, but is root or not in group {group}",
+            f"usermod --gid {group} {name}",
         )
     return entry.pw_uid
 

@@ -58,6 +58,25 @@ def ensure_directories(home: Path, accounts: Accounts) -> None:
     _ensure(run, 0o750, 0, gid)
     _ensure(run / "control", 0o750, control, gid)
     _ensure(run / "launcher", 0o700, 0, 0)
+    _ensure(run / "handlers", 0o750, 0, gid)
+
+
+def ensure_handlers(path: Path) -> None:
+    """Makes the directory of the operator's egress handlers where it is missing.
+
+    Raises:
+        SetupError: it can't be made, or the handlers' user can't pass there.
+    """
+    try:
+        path.mkdir(mode=0o755, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SetupError(f"can't make directory {path}: {error.strerror}") from error
+    obstacle = first_obstacle(path)
+    if obstacle is not None:
+        raise SetupError(
+            f"{path} can't be read by the user wardian-handlers because of {obstacle}",
+            "choose another directory with --handlers, such as /etc/wardian/handlers",
+        )
 
 
 def ensure_first_key(home: Path, accounts: Accounts) -> Path:

@@ -52,3 +52,12 @@ def control_command(config: Path, accounts: Accounts) -> list[str]:
         last = trial.stderr.strip().splitlines()[-1:] or [f"exit status {trial.returncode}"]
         raise SetupError(f"the user wardian can't import the server: {last[0]}", _HINT)
     return [python, "-I", "-m", "wardian.server", "--config", str(config)]
+
+
+def handlers_command(path: Path) -> list[str]:
+    """How the process of the operator's egress handlers is started.
+
+    Args:
+        path: the directory of their files.
+    """
+    return [sys.executable, "-I", "-m", "wardian.handlers", "--path", str(path)]

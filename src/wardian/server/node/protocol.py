@@ -330,6 +330,14 @@ class Exposure(_Message, frozen=True):
     secret: str
 
 
+class Facts(_Message, frozen=True):
+    """What people call a sandbox; handlers are told."""
+
+    name: str | None = None
+    tenant: str | None = None
+    labels: dict[str, str] = {}
+
+
 class Route(_Message, frozen=True):
     """What the edge knows of one sandbox."""
 
@@ -338,6 +346,7 @@ class Route(_Message, frozen=True):
     traffic_token: str | None
     exposures: list[Exposure]
     egress: egress.Policy = egress.Policy()
+    facts: Facts = Facts()
 
 
 class _ToEdge(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type"):

@@ -12,7 +12,13 @@ from typing import NoReturn
 from wardian.server.configuration import Configuration, Tls
 from wardian.server.node import home as node_home
 from wardian.server.node.progress import Report, to_stderr
-from wardian.server.node.setup import DEFAULT_DOMAIN, DEFAULT_LISTEN, Options, set_up
+from wardian.server.node.setup import (
+    DEFAULT_DOMAIN,
+    DEFAULT_HANDLERS,
+    DEFAULT_LISTEN,
+    Options,
+    set_up,
+)
 from wardian.server.node.setup_error import SetupError
 
 
@@ -26,6 +32,7 @@ def serve(
     templates: tuple[str, ...] = ("base",),
     trusted_proxies: tuple[str, ...] = (),
     trust: tuple[Path, ...] = (),
+    handlers: Path = DEFAULT_HANDLERS,
     report: Report = to_stderr,
 ) -> NoReturn:
     """Runs the node of ``home`` in the foreground, by becoming its supervisor.
@@ -40,6 +47,7 @@ def serve(
         trusted_proxies: addresses of proxies in front whose X-Forwarded-* are believed.
         trust: PEM files of the certificates that servers out there are verified against; none: the
             system's.
+        handlers: directory of the operator's egress handlers, made where missing.
         report: told what is being done.
 
     Raises:
@@ -50,7 +58,9 @@ def serve(
     _check_not_running(where)
     tls = _tls(tls_certificate, tls_key)
     proxies = tuple(_address(text) for text in trusted_proxies)
-    options = Options(where, listen, domain, tls, templates, proxies, tuple(trust))
+    options = Options(
+        where, listen, domain, tls, templates, proxies, tuple(trust), handlers.absolute()
+    )
     configuration = set_up(options, report)
     report(f"listening on {url_of(configuration)}")
     report(f"the API key lies in {where / 'api-key'} (root may read it)")

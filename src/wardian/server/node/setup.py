@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from wardian.server import configuration
-from wardian.server.configuration import Configuration, Pool, Tls
+from wardian.server.configuration import Configuration, Handlers, Pool, Tls
 from wardian.server.node import (
     accounts,
     binaries,
@@ -42,6 +42,7 @@ _PARKED_BYTES: Final = 704 * 1024
 _PARKED_SHARE: Final = 256
 DEFAULT_LISTEN: Final = "127.0.0.1:7300"
 DEFAULT_DOMAIN: Final = "localhost"
+DEFAULT_HANDLERS: Final = Path("/etc/wardian/handlers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ class Options:
         trusted_proxies: addresses of proxies in front whose X-Forwarded-* are believed.
         trust: PEM files of the certificates that servers out there are verified against; none: the
             system's.
+        handlers: directory of the operator's egress handlers, made where missing.
     """
 
     home: Path
@@ -66,6 +68,7 @@ class Options:
     templates: tuple[str, ...] = ("base",)
     trusted_proxies: tuple[str, ...] = ()
     trust: tuple[Path, ...] = ()
+    handlers: Path = DEFAULT_HANDLERS
 
 
 def set_up(options: Options, report: Report = to_stderr) -> Configuration:
@@ -78,6 +81,7 @@ def set_up(options: Options, report: Report = to_stderr) -> Configuration:
     packages.install(packages.NODE, report)
     users = accounts.ensure(report)
     home.ensure_directories(options.home, users)
+    home.ensure_handlers(options.handlers)
     _check_tls(options.tls)
     config_path = options.home / "node.json"
     run = home.run_directory(options.home)
@@ -99,6 +103,12 @@ def set_up(options: Options, report: Report = to_stderr) -> Configuration:
         trusted_proxies=list(options.trusted_proxies),
         trust=[str(path.absolute()) for path in options.trust],
         packages=package_sources.detect(os.environ, Path.home()),
+        handlers=Handlers(
+            command=interpreter.handlers_command(options.handlers),
+            path=str(options.handlers),
+            uid=users.handlers_uid,
+            gid=users.handlers_gid,
+        ),
         parked=parked_for(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")),
     )
     home.ensure_first_key(options.home, users)

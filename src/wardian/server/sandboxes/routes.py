@@ -57,4 +57,5 @@ class Routes:
             traffic_token=record.secrets.traffic_token,
             exposures=self._exposures.get(record.id, []),
             egress=self.policy(record.id).policy,
+            facts=protocol.Facts(record.name, record.tenant, record.labels),
         )

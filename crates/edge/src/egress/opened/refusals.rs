@@ -28,6 +28,15 @@ impl Refusal {
         Self::Failed { reason, message }
     }
 
+    /// What a handler is told in place of an answer.
+    pub(super) fn reason(&self) -> &str {
+        match self {
+            Self::Violates(violation) => violation.message,
+            Self::Denied(_) => "it is denied",
+            Self::Failed { message, .. } => message,
+        }
+    }
+
     /// The answer.
     pub(super) fn answer(
         &self,

@@ -11,6 +11,7 @@ use super::upgrade::tunnel;
 use super::upstreams::Key;
 use crate::egress::credentials::{CredentialError, Outgoing, Redaction};
 use crate::egress::flow::Flow;
+use crate::egress::handlers::{Decision, ForwardBody, HandlerBody, HandlerError, Then, Waiting};
 use crate::egress::Egress;
 use crate::headers;
 use http::header::{self, HeaderMap, HeaderValue};
@@ -21,6 +22,7 @@ use hyper::upgrade::OnUpgrade;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use wardian_wire::egress::event::{Reason, Verdict};
+use wardian_wire::egress::handler_frame::SandboxFacts;
 use wardian_wire::egress::matching::CompiledPolicy;
 
 /// One opened connection of a sandbox.
@@ -47,6 +49,12 @@ struct Cleared {
     rule: usize,
     request: Request<Body>,
     upgrade: Option<OnUpgrade>,
+}
+
+/// What a rule's handler wants.
+enum Consulted {
+    Answered(Response<Body>),
+    GoesOn(Request<Body>, Then<BodyError>),
 }
 
 impl Conversation {
@@ -196,7 +204,10 @@ impl Conversation {
             request,
             upgrade,
         } = cleared;
-        let request = self.consult(&policy, rule, request, account)?;
+        let (request, then) = match self.consult(&policy, rule, request, account).await? {
+            Consulted::Answered(response) => return Ok(response),
+            Consulted::GoesOn(request, then) => (request, then),
+        };
         let (mut request, redaction) = self.equip(&policy, rule, request, account).await?;
         if upgrade.is_some() {
             if redaction.is_some() {
@@ -206,7 +217,19 @@ impl Conversation {
             as_websocket(request.headers_mut());
         }
         let sent = self.send(&policy, rule, request, upgrade.is_some(), account);
-        let mut exchanged = sent.await?;
+        let mut exchanged = match (sent.await, then) {
+            (Ok(exchanged), then) => {
+                if let Then::Ask(waiting) = then {
+                    return self.respond(exchanged, waiting, redaction).await;
+                }
+                exchanged
+            }
+            (Err(refusal), Then::Passthrough) => return Err(refusal),
+            (Err(refusal), Then::Ask(waiting)) => {
+                let answered = waiting.fail(refusal.reason().to_owned()).await;
+                return answered.map(from_handler).map_err(|_| refusal);
+            }
+        };
         let switched = exchanged.response.status() == StatusCode::SWITCHING_PROTOCOLS;
         match upgrade {
             Some(client) if switched => Ok(self.switch(client, exchanged, account)),
@@ -221,22 +244,80 @@ impl Conversation {
         }
     }
 
-    /// Asks the rule's handler what becomes of the request.
-    fn consult(
+    /// Asks the rule's handler, if there is one, what becomes of the request.
+    async fn consult(
         &self,
         policy: &CompiledPolicy,
         rule: usize,
         request: Request<Body>,
         account: &Account,
-    ) -> Result<Request<Body>, Refusal> {
+    ) -> Result<Consulted, Refusal> {
         let allow = policy.rule(rule).and_then(|rule| rule.allow());
         let Some(call) = allow.and_then(|allow| allow.handler.as_ref()) else {
-            return Ok(request);
+            return Ok(Consulted::GoesOn(request, Then::Passthrough));
         };
         account.facts().handler = Some(call.name.clone());
-        // Nothing is ever let through because a handler failed.
-        let message = format!("the handler {:?} is not there", call.name);
-        Err(Refusal::failed(Reason::Handler, message))
+        let sandbox = &self.flow.sandbox;
+        let facts = sandbox.outlet.facts();
+        let facts = SandboxFacts {
+            id: sandbox.id.to_string(),
+            name: facts.name.clone(),
+            tenant: facts.tenant.clone(),
+            labels: facts.labels.clone(),
+        };
+        let (head, body) = request.into_parts();
+        let handlers = &self.egress.handlers;
+        let decision = handlers.ask::<BodyError>(call, facts, head, body).await;
+        match decision.map_err(handler_failed)? {
+            Decision::Answer(response) => Ok(Consulted::Answered(from_handler(response))),
+            Decision::Forward { head, body, then } => {
+                let mut head = *head;
+                self.still_allowed(policy, rule, &head)?;
+                self.prepare(&mut head)?;
+                let body = match body {
+                    ForwardBody::Original(body) => body,
+                    ForwardBody::Handler(body) => body.map_err(body_failed).boxed_unsync(),
+                    ForwardBody::None => empty(),
+                };
+                let request = Request::from_parts(head, body);
+                Ok(Consulted::GoesOn(request, then))
+            }
+        }
+    }
+
+    /// What a handler sends on is decided like what the sandbox sent, and by the same rule.
+    fn still_allowed(
+        &self,
+        policy: &CompiledPolicy,
+        rule: usize,
+        head: &request::Parts,
+    ) -> Result<(), Refusal> {
+        let (method, path) = (head.method.as_str(), head.uri.path());
+        match policy.request(&self.flow.destination, method, path) {
+            Ok(Some((decides, _))) if decides == rule => Ok(()),
+            _ => Err(Refusal::failed(
+                Reason::Handler,
+                "what the handler sends on is not what its rule allows",
+            )),
+        }
+    }
+
+    /// Gives a handler the answer to what it sent on.
+    async fn respond(
+        &self,
+        mut exchanged: Exchanged,
+        waiting: Waiting<BodyError>,
+        redaction: Option<Redaction>,
+    ) -> Result<Response<Body>, Refusal> {
+        if exchanged.response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            let message = "a handler that waits for the answer can't let a protocol change";
+            return Err(Refusal::failed(Reason::Handler, message));
+        }
+        passed_on(&mut exchanged.response);
+        // Before the handler sees it: what it is not to see it can't repeat.
+        let (head, body) = masked(exchanged.into_response(), redaction)?.into_parts();
+        let answered = waiting.respond(head, body).await;
+        answered.map(from_handler).map_err(handler_failed)
     }
 
     /// Puts credentials into a request, and says what masks its answer.
@@ -334,6 +415,21 @@ impl Conversation {
         as_websocket(response.headers_mut());
         response
     }
+}
+
+fn handler_failed(error: HandlerError) -> Refusal {
+    Refusal::failed(Reason::Handler, error.to_string())
+}
+
+fn body_failed(error: HandlerError) -> BodyError {
+    BodyError::Failed {
+        reason: Reason::Handler,
+        message: error.to_string(),
+    }
+}
+
+fn from_handler(response: Response<HandlerBody<BodyError>>) -> Response<Body> {
+    response.map(|body| body.map_err(body_failed).boxed_unsync())
 }
 
 /// Takes off an answer what was about its connection.

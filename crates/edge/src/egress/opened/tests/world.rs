@@ -2,6 +2,7 @@
 
 use crate::egress::first_bytes::First;
 use crate::egress::flow::Flow;
+use crate::egress::handlers::Handlers;
 use crate::egress::opened::authority::tests::pem;
 use crate::egress::opened::authority::Authority;
 use crate::egress::opened::serve;
@@ -93,7 +94,11 @@ impl World {
         let (outside, outside_key) = pem();
         let servers = Authority::new(&outside, &outside_key).unwrap();
         let launcher = Launcher::new("/nowhere".into());
-        let egress = Arc::new(Egress::new(launcher, CancellationToken::new()));
+        let egress = Arc::new(Egress::new(
+            launcher,
+            Handlers::new(None),
+            CancellationToken::new(),
+        ));
         egress.set(Settings {
             authority_certificate: authority.clone(),
             authority_key: key,
@@ -106,6 +111,7 @@ impl World {
             traffic_token: None,
             exposures: Vec::new(),
             egress: policy,
+            facts: Default::default(),
         });
         Self {
             egress,
@@ -119,7 +125,9 @@ impl World {
     /// Keeps the table of sandboxes alive as long as the world.
     pub(super) fn set(&self, policy: Policy) {
         let _ = &self.sandboxes;
-        self.sandbox.outlet.set(&self.sandbox.id, policy);
+        self.sandbox
+            .outlet
+            .set(&self.sandbox.id, policy, Default::default());
     }
 
     /// A connection of the sandbox to `port` of the name, as the edge takes it.
