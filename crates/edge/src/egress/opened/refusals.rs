@@ -84,10 +84,16 @@ impl Refusal {
             Self::Violates(_) => format!(
                 "send one Host line that names {to}, one length, and no upgrade but to websocket"
             ),
-            Self::Denied(_) => format!(
-                "whoever runs this sandbox can allow it: wardian egress allow {sandbox} {to} \
-                 --method {method} --path '{path}' --first"
-            ),
+            Self::Denied(_) => {
+                let mut command = format!("wardian egress allow {sandbox} {to}");
+                // People copy this into a shell, and the sandbox chose these words.
+                for (option, word) in [("--method", method.as_str()), ("--path", path)] {
+                    if is_harmless(word) {
+                        command.push_str(&format!(" {option} {word}"));
+                    }
+                }
+                format!("whoever runs this sandbox can allow it: {command} --first")
+            }
             Self::Failed { reason, .. } => match reason {
                 Reason::Certificate => {
                     "if the server is to be trusted all the same, the node must trust whoever \
@@ -99,6 +105,32 @@ impl Refusal {
                 _ => "try again, or check that the server is up and speaks HTTP at this port",
             }
             .to_owned(),
+        }
+    }
+}
+
+/// Whether a shell takes a word for nothing but itself.
+fn is_harmless(word: &str) -> bool {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"/-._%+=:@,".contains(&b);
+    !word.is_empty() && word.bytes().all(fits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hint_holds_nothing_that_a_shell_would_run() {
+        let to = Destination::parse("a.example:443").unwrap();
+        let hint = |method: &str, path| {
+            let method = Method::from_bytes(method.as_bytes()).unwrap();
+            Refusal::Denied(None).hint("box", &to, &method, path)
+        };
+        let whole = "wardian egress allow box a.example:443 --method GET --path /v1/x --first";
+        assert!(hint("GET", "/v1/x").ends_with(whole));
+        let bare = "wardian egress allow box a.example:443 --first";
+        for path in ["/';id;'", "/$(id)", "/`id`", "/a|b", "/a&b", "/*", ""] {
+            assert!(hint("G`id`T", path).ends_with(bare), "{path}");
         }
     }
 }

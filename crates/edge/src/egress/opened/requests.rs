@@ -19,7 +19,7 @@ use http::{request, Request, Response, StatusCode, Uri, Version};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 use wardian_wire::egress::event::{Reason, Verdict};
 use wardian_wire::egress::handler_frame::SandboxFacts;
@@ -39,7 +39,8 @@ pub(super) struct Conversation {
 
 #[derive(Debug)]
 struct Rest {
-    accounts: std::sync::Weak<Account>,
+    /// Those of requests that may be under way; HTTP/2 has many at once.
+    accounts: Vec<Weak<Account>>,
     since: Instant,
 }
 
@@ -66,7 +67,7 @@ impl Conversation {
             flow,
             tls,
             rest: Mutex::new(Rest {
-                accounts: std::sync::Weak::new(),
+                accounts: Vec::new(),
                 since: Instant::now(),
             }),
         }
@@ -75,10 +76,20 @@ impl Conversation {
     /// Whether nothing has been asked for so long, nor is under way.
     pub(super) fn rests(&self, time: Duration) -> bool {
         let mut rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
-        if rest.accounts.strong_count() > 0 {
+        rest.accounts.retain(|account| account.strong_count() > 0);
+        if !rest.accounts.is_empty() {
             rest.since = Instant::now();
+            return false;
         }
         rest.since.elapsed() >= time
+    }
+
+    /// A request is under way until the last holder of its account is gone.
+    pub(super) fn begun(&self, account: &Arc<Account>) {
+        let mut rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
+        rest.accounts.retain(|account| account.strong_count() > 0);
+        rest.accounts.push(Arc::downgrade(account));
+        rest.since = Instant::now();
     }
 
     /// Answers one request, whatever becomes of it.
@@ -86,11 +97,7 @@ impl Conversation {
         let upgrade = hyper::upgrade::on(&mut request);
         let (head, body) = request.into_parts();
         let account = Account::open(&self.egress, &self.flow, Some(&head));
-        {
-            let mut rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
-            rest.accounts = Arc::downgrade(&account);
-            rest.since = Instant::now();
-        }
+        self.begun(&account);
         let (method, path) = (head.method.clone(), head.uri.path().to_owned());
         let answered = self.pass(head, body, upgrade, &account).await;
         let response = answered.unwrap_or_else(|refusal| {

@@ -2,6 +2,9 @@
 
 use super::world::{listener, serve_plain, text, TestBody, World, NAME};
 use crate::egress::first_bytes::First;
+use crate::egress::flow::Flow;
+use crate::egress::opened::account::Account;
+use crate::egress::opened::requests::Conversation;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, StreamBody};
@@ -9,8 +12,10 @@ use hyper::body::{Frame, Incoming};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{mpsc, Mutex};
+use wardian_wire::egress::destination::Destination;
 use wardian_wire::egress::event::Verdict;
 
 async fn client(world: &World) -> http1::SendRequest<TestBody> {
@@ -158,4 +163,22 @@ async fn a_websocket_passes_and_is_cut_with_the_sandbox() {
         (event.status, event.sent, event.received),
         (Some(101), 8, 8)
     );
+}
+
+#[tokio::test]
+async fn a_connection_does_not_rest_while_an_older_request_goes_on() {
+    let world = World::to("127.0.0.1:9".parse().unwrap());
+    let to = Destination::parse(&format!("{NAME}:443")).unwrap();
+    let flow = Flow::new(Arc::clone(&world.sandbox), to);
+    let conversation = Conversation::new(Arc::clone(&world.egress), flow.clone(), true);
+    let open = || {
+        let account = Account::open(&world.egress, &flow, None);
+        conversation.begun(&account);
+        account
+    };
+    let (older, newer) = (open(), open());
+    drop(newer);
+    assert!(!conversation.rests(Duration::ZERO));
+    drop(older);
+    assert!(conversation.rests(Duration::ZERO));
 }
