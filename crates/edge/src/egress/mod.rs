@@ -9,6 +9,7 @@ pub(crate) mod dial;
 mod dns;
 pub(crate) mod first_bytes;
 pub(crate) mod flow;
+#[allow(dead_code)]
 pub(crate) mod handlers;
 mod listeners;
 mod names;
