@@ -9,7 +9,6 @@ pub(crate) mod dial;
 mod dns;
 pub(crate) mod first_bytes;
 pub(crate) mod flow;
-#[allow(dead_code)]
 pub(crate) mod handlers;
 mod listeners;
 mod names;

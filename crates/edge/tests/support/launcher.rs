@@ -112,12 +112,7 @@ async fn serve(
         while let Some(body) = decoder.next_body().unwrap() {
             let (sandbox, family, count) = match frame::decode(&body).unwrap() {
                 Request::OpenOutbound { sandbox } => {
-                    let kept = outbound.lock().unwrap();
-                    let sockets = kept.get(sandbox.as_str()).map(|all| {
-                        let copies = all.iter().map(|one| one.try_clone().unwrap());
-                        copies.collect::<Vec<_>>()
-                    });
-                    drop(kept);
+                    let sockets = copies(&outbound, sandbox.as_str());
                     match sockets {
                         Some(sockets) => send(&stream, &sockets).await,
                         None => refuse(&mut stream).await,

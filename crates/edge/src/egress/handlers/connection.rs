@@ -80,7 +80,7 @@ impl Connection {
     /// [`HandlerError::Lost`], [`HandlerError::Protocol`].
     pub(super) async fn write(&mut self, kind: Kind, payload: &[u8]) -> Result<(), HandlerError> {
         let header = write_header(kind, payload.len()).map_err(HandlerError::protocol)?;
-        let mut frame = header.chain(payload);
+        let mut frame = Buf::chain(&header[..], payload);
         let writing = async {
             while frame.has_remaining() {
                 self.stream.write_buf(&mut frame).await?;

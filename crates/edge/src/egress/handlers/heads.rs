@@ -136,7 +136,10 @@ pub(super) fn answered(said: &ResponseHead) -> Result<response::Parts, HandlerEr
 /// [`HandlerError::Refused`] if they are none, or too many.
 pub(super) fn headers(said: &Headers) -> Result<HeaderMap, HandlerError> {
     const REFUSED: HandlerError = HandlerError::Refused("its headers");
-    let bytes: usize = said.iter().map(|(name, value)| name.len() + value.len()).sum();
+    let bytes: usize = said
+        .iter()
+        .map(|(name, value)| name.len() + value.len())
+        .sum();
     if bytes > MAX_BYTES || said.len() > MAX_LINES {
         return Err(REFUSED);
     }

@@ -127,9 +127,7 @@ impl<E> Waiting<E> {
     async fn say(mut self, word: Word<E>) -> Result<Response<HandlerBody<E>>, HandlerError> {
         // The exchange may be over already: a handler need not wait for what comes.
         let _ = self.words.send(word);
-        (&mut self.answer)
-            .await
-            .unwrap_or(Err(HandlerError::Left))
+        (&mut self.answer).await.unwrap_or(Err(HandlerError::Left))
     }
 }
 

@@ -85,11 +85,15 @@ fn forward(body: ForwardedBody, response: ResponseTo) -> ForwardHead {
 
 fn lines(lines: &[(&str, &str)]) -> Headers {
     let lines = lines.iter();
-    lines.map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect()
+    lines
+        .map(|(a, b)| ((*a).to_owned(), (*b).to_owned()))
+        .collect()
 }
 
 async fn say<T: serde::Serialize>(peer: &mut Connection, kind: Kind, head: &T) {
-    peer.write_whole(&encode_head(kind, head).unwrap()).await.unwrap();
+    peer.write_whole(&encode_head(kind, head).unwrap())
+        .await
+        .unwrap();
 }
 
 async fn asked(peer: &mut Connection) -> RequestHead {
@@ -102,7 +106,10 @@ async fn ask(
     process: &Process,
     body: Incoming<Infallible>,
 ) -> Result<Decision<Infallible>, HandlerError> {
-    process.handlers.ask(&call(20_000), facts(), head(), body).await
+    process
+        .handlers
+        .ask(&call(20_000), facts(), head(), body)
+        .await
 }
 
 fn answer(status: u16, headers: &[(&str, &str)]) -> ResponseHead {
@@ -194,7 +201,9 @@ async fn bytes_without_credit_break_the_body_off() {
         let mut peer = process.accept().await;
         asked(&mut peer).await;
         say(&mut peer, Kind::Answer, &answer(200, &[])).await;
-        peer.write(Kind::AnswerBody, &vec![0; FIRST + 1]).await.unwrap();
+        peer.write(Kind::AnswerBody, &vec![0; FIRST + 1])
+            .await
+            .unwrap();
         assert!(peer.next().await.is_err());
     };
     let asking = async {
@@ -212,17 +221,36 @@ async fn bodies_go_both_ways_through_a_handler() {
     let serving = async {
         let mut peer = process.accept().await;
         asked(&mut peer).await;
-        let credit = |body| Credit { body, bytes: 1 << 20 }.encode();
-        peer.write(Kind::Credit, &credit(Kind::RequestBody)).await.unwrap();
+        let credit = |body| {
+            Credit {
+                body,
+                bytes: 1 << 20,
+            }
+            .encode()
+        };
+        peer.write(Kind::Credit, &credit(Kind::RequestBody))
+            .await
+            .unwrap();
         assert_eq!(&peer.next().await.unwrap().payload[..], b"up");
-        say(&mut peer, Kind::Forward, &forward(ForwardedBody::Stream, ResponseTo::Stream)).await;
+        say(
+            &mut peer,
+            Kind::Forward,
+            &forward(ForwardedBody::Stream, ResponseTo::Stream),
+        )
+        .await;
         peer.write(Kind::ForwardBody, b"UP").await.unwrap();
         assert_eq!(peer.next().await.unwrap().kind, Kind::RequestEnd);
         peer.write(Kind::ForwardEnd, b"").await.unwrap();
         let frame = peer.next().await.unwrap();
         assert_eq!(frame.kind, Kind::Response);
         let said: ResponseHead = decode_head(&frame.payload).unwrap();
-        assert_eq!(said, ResponseHead { length: Some(4), ..answer(200, &[]) });
+        assert_eq!(
+            said,
+            ResponseHead {
+                length: Some(4),
+                ..answer(200, &[])
+            }
+        );
         say(&mut peer, Kind::Answer, &answer(200, &[])).await;
         assert_eq!(&peer.next().await.unwrap().payload[..], b"down");
         peer.write(Kind::AnswerBody, b"DOWN").await.unwrap();
@@ -244,7 +272,10 @@ async fn bodies_go_both_ways_through_a_handler() {
         assert_eq!(body.collect().await.unwrap().to_bytes(), "UP");
         let down = boxed(Full::new(Bytes::from_static(b"down")));
         let answer = waiting.respond(response(), down).await.unwrap();
-        assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "DOWN");
+        assert_eq!(
+            answer.into_body().collect().await.unwrap().to_bytes(),
+            "DOWN"
+        );
     };
     tokio::join!(serving, asking);
 }
@@ -255,15 +286,25 @@ async fn a_handler_hears_that_nothing_came_and_may_fail_itself() {
     let serving = async {
         let mut peer = process.accept().await;
         asked(&mut peer).await;
-        say(&mut peer, Kind::Forward, &forward(ForwardedBody::None, ResponseTo::Stream)).await;
+        say(
+            &mut peer,
+            Kind::Forward,
+            &forward(ForwardedBody::None, ResponseTo::Stream),
+        )
+        .await;
         let frame = peer.next().await.unwrap();
         let failure: Failure = decode_head(&frame.payload).unwrap();
-        assert_eq!((frame.kind, failure.reason.as_str()), (Kind::Failure, "no such name"));
+        assert_eq!(
+            (frame.kind, failure.reason.as_str()),
+            (Kind::Failure, "no such name")
+        );
         say(&mut peer, Kind::Failure, &failure).await;
     };
     let asking = async {
-        let Decision::Forward { then: Then::Ask(waiting), .. } =
-            ask(&process, nothing()).await.unwrap()
+        let Decision::Forward {
+            then: Then::Ask(waiting),
+            ..
+        } = ask(&process, nothing()).await.unwrap()
         else {
             panic!("not sent on");
         };
@@ -303,10 +344,18 @@ async fn what_a_handler_may_not_say_is_refused() {
                 assert!(peer.next().await.is_err());
             };
             let (refused, ()) = tokio::join!(ask(&process, nothing()), serving);
-            assert!(matches!(refused, Err(HandlerError::Refused(_))), "{method} {url} {line:?}");
+            assert!(
+                matches!(refused, Err(HandlerError::Refused(_))),
+                "{method} {url} {line:?}"
+            );
         }
     }
-    for (status, kind) in [(101, Kind::Answer), (99, Kind::Answer), (600, Kind::Answer), (200, Kind::Response)] {
+    for (status, kind) in [
+        (101, Kind::Answer),
+        (99, Kind::Answer),
+        (600, Kind::Answer),
+        (200, Kind::Response),
+    ] {
         let process = Process::new();
         let serving = async {
             let mut peer = process.accept().await;
@@ -322,7 +371,8 @@ async fn what_a_handler_may_not_say_is_refused() {
 #[tokio::test]
 async fn silence_and_absence_fail() {
     let process = Process::new();
-    let asking = process.handlers.ask(&call(50), facts(), head(), nothing());
+    let hasty = call(50);
+    let asking = process.handlers.ask(&hasty, facts(), head(), nothing());
     let serving = async {
         let mut peer = process.accept().await;
         asked(&mut peer).await;
@@ -331,10 +381,14 @@ async fn silence_and_absence_fail() {
     };
     let (late, ()) = tokio::join!(asking, serving);
     assert!(matches!(late, Err(HandlerError::Late)));
-    let none = Handlers::new(None).ask(&call(50), facts(), head(), nothing()).await;
+    let none = Handlers::new(None)
+        .ask(&call(50), facts(), head(), nothing())
+        .await;
     assert!(matches!(none, Err(HandlerError::NotConfigured)));
     let path = tempfile::tempdir().unwrap().path().join("none.sock");
-    let gone = Handlers::new(Some(path)).ask(&call(50), facts(), head(), nothing()).await;
+    let gone = Handlers::new(Some(path))
+        .ask(&call(50), facts(), head(), nothing())
+        .await;
     assert!(matches!(gone, Err(HandlerError::Lost(_))));
 }
 
@@ -345,7 +399,12 @@ async fn a_process_that_was_restarted_is_asked_over_a_new_connection() {
         let serving = async {
             let mut peer = process.accept().await;
             asked(&mut peer).await;
-            say(&mut peer, Kind::Forward, &forward(ForwardedBody::None, ResponseTo::Passthrough)).await;
+            say(
+                &mut peer,
+                Kind::Forward,
+                &forward(ForwardedBody::None, ResponseTo::Passthrough),
+            )
+            .await;
         };
         let (decision, ()) = tokio::join!(ask(&process, nothing()), serving);
         assert!(decision.is_ok());
@@ -362,11 +421,25 @@ async fn an_exchange_ends_where_nobody_wants_it() {
         assert!(peer.next().await.is_err());
         let mut peer = process.accept().await;
         asked(&mut peer).await;
-        say(&mut peer, Kind::Forward, &forward(ForwardedBody::Original, ResponseTo::Stream)).await;
+        say(
+            &mut peer,
+            Kind::Forward,
+            &forward(ForwardedBody::Original, ResponseTo::Stream),
+        )
+        .await;
         assert!(peer.next().await.is_err());
         let mut peer = process.accept().await;
         asked(&mut peer).await;
-        peer.write(Kind::Credit, &Credit { body: Kind::RequestBody, bytes: 1 }.encode()).await.unwrap();
+        peer.write(
+            Kind::Credit,
+            &Credit {
+                body: Kind::RequestBody,
+                bytes: 1,
+            }
+            .encode(),
+        )
+        .await
+        .unwrap();
         peer.next().await.unwrap();
         assert!(peer.next().await.is_err());
     };
@@ -392,7 +465,10 @@ async fn no_sandbox_takes_all_turns() {
     for _ in 0..MAX_OF_ONE {
         held.push(process.handlers.begin("one").unwrap());
     }
-    assert!(matches!(process.handlers.begin("one"), Err(HandlerError::TooMany)));
+    assert!(matches!(
+        process.handlers.begin("one"),
+        Err(HandlerError::TooMany)
+    ));
     let other = process.handlers.begin("two");
     assert!(other.is_ok());
     drop((held, other));
