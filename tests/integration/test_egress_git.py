@@ -63,16 +63,19 @@ def test_a_coding_agents_day(node: Any, token: str) -> None:
             words = (token, basic, "control-of-the-disk", "control-of-the-memory",
                      "control-of-the-environment")  # fmt: skip
             sandbox.files.write("/tmp/search.py", SEARCH)
-            done = sandbox.run(
-                ["python3", "/tmp/search.py", *map(halves, words)], user="root", timeout=600
-            )
-            assert done.ok, done.stderr
-            told = json.loads(done.stdout)
-            found = told["found"]
-            assert found["2"] == ["/home/user/control"]
+            found: dict[str, list[str]] = {}
+            # Root here is root over files, not over other users' processes.
+            for user in ("root", "user"):
+                done = sandbox.run(
+                    ["python3", "/tmp/search.py", *map(halves, words)], user=user, timeout=600
+                )
+                assert done.ok, done.stderr
+                for word, places in json.loads(done.stdout)["found"].items():
+                    found.setdefault(word, []).extend(places)
+            assert set(found["2"]) == {"/home/user/control"}
             assert f"environ of {control.pid}" in found["4"]
             assert f"memory of {control.pid}" in found["3"]
-            assert found["0"] == [] and found["1"] == [], told
+            assert found["0"] == [] and found["1"] == [], found
             assert EXAMPLE["found_in"](sandbox, token) == []
     assert token.encode() not in node.log() and basic.encode() not in node.log()
 

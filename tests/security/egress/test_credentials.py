@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import secrets as random_words
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -75,7 +76,8 @@ def test_no_echo_shows_the_secret(
     (request,) = doubles.record.requests
     assert request.all("authorization") == [f"Bearer {secret.value}"]
     if way in ("body", "chunks", "trickle", "error"):
-        assert "Bearer ***" in first.received
+        unframed = re.sub(r"\r\n(?:[0-9A-Fa-f]+\r\n)?", "", first.received)
+        assert "Bearer ***" in unframed
     if way == "gzip":
         assert request.all("accept-encoding") == ["identity"]
         inside.told(verdict="failed", reason="credential")
@@ -164,7 +166,7 @@ def holder(api: httpx.Client, doubles: Outside, secret: Secret) -> Iterator[Conf
     rules: list[Rule] = [
         {"name": "swaps", "action": "allow", "host": ALLOWED, "ports": [443],
          "substitute": [secret.name]},
-        {"name": "swaps not", "action": "allow", "host": OTHER, "methods": ["GET", "POST"]},
+        {"name": "swaps-not", "action": "allow", "host": OTHER, "methods": ["GET", "POST"]},
         {"name": "plain", "action": "allow", "host": ALLOWED, "ports": [80]},
     ]  # fmt: skip
     answer = api.post(

@@ -74,7 +74,9 @@ def test_another_name_in_tls_gets_nowhere(wrong: Campaign, way: str) -> None:
     outcome = wrong[way]
     assert outcome.heard.refused, outcome
     assert outcome.heard.end != "silent"
-    assert outcome.arrivals == []
+    # A server that may be reached may be dialled before it is clear who is asked for; it hears
+    # nothing then.
+    assert [arrival for arrival in outcome.arrivals if arrival.raw] == []
     outcome.nothing_leaked()
     outcome.told(
         verdict="denied", port=443, kind="connection",
@@ -153,7 +155,7 @@ def test_plain_words_on_the_port_of_tls_are_read_as_http(confine: Confine) -> No
 def test_tls_on_the_port_of_http_is_read_as_tls(confine: Confine) -> None:
     inside = confine(SPLICED)
     assert inside.say(Talk(ALLOWED, 80, [hello.hello(hello.server_name(_OTHER))])).refused
-    inside.nothing_got_out()
+    inside.nothing_got_out(but=(ALLOWED_ADDRESS,))
     inside.told(verdict="denied", reason="sni_mismatch", port=80)
 
 

@@ -20,7 +20,7 @@ use wardian_wire::egress::event::Reason;
 /// How long a change waits for them: the control plane has no more patience than 2 s.
 const PATIENCE: Duration = Duration::from_millis(1500);
 /// How long a sandbox that may reach nothing waits: so a burst of new ones is over first.
-const NO_HURRY: Duration = Duration::from_millis(500);
+const NO_HURRY: Duration = Duration::from_millis(100);
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(5);
 /// After an error of the listener, as when there are no descriptors left.

@@ -15,7 +15,9 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use wardian_wire::egress::event::Reason;
 
-/// How long a connection may rest, and take over a head.
+/// How long a head of HTTP/1 may take, counted from the end of what was before it.
+const HEAD: Duration = Duration::from_secs(30);
+/// How long a connection may rest.
 const IDLE: Duration = Duration::from_secs(75);
 /// What is read at once, and written ahead, in bytes.
 const BUFFER: usize = 256 * 1024;
@@ -38,7 +40,7 @@ where
     });
     let ended = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(IDLE)
+        .header_read_timeout(HEAD)
         .max_headers(MAX_LINES)
         .max_header_size(MAX_HEAD)
         .max_buf_size(BUFFER)

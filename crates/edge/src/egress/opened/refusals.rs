@@ -28,6 +28,15 @@ impl Refusal {
         Self::Failed { reason, message }
     }
 
+    /// Whether it was not allowed. That a name resolves only to addresses that nobody granted is
+    /// found out late, and is a denial all the same.
+    pub(super) fn is_denial(&self) -> bool {
+        match self {
+            Self::Violates(_) | Self::Denied(_) => true,
+            Self::Failed { reason, .. } => *reason == Reason::PrivateAddress,
+        }
+    }
+
     /// What a handler is told in place of an answer.
     pub(super) fn reason(&self) -> &str {
         match self {
@@ -46,10 +55,8 @@ impl Refusal {
         path: &str,
     ) -> Response<Body> {
         let (status, code, verdict) = match self {
-            Self::Failed { .. } => (StatusCode::BAD_GATEWAY, "egress_failed", "failed"),
-            Self::Violates(_) | Self::Denied(_) => {
-                (StatusCode::FORBIDDEN, "egress_denied", "denied")
-            }
+            _ if self.is_denial() => (StatusCode::FORBIDDEN, "egress_denied", "denied"),
+            _ => (StatusCode::BAD_GATEWAY, "egress_failed", "failed"),
         };
         let error = json!({"error": {
             "code": code,

@@ -105,6 +105,9 @@ impl Conversation {
                 Refusal::Violates(violation) => account.denied(Some(violation.reason)),
                 Refusal::Denied(None) => account.denied(Some(Reason::NoRule)),
                 Refusal::Denied(Some(_)) => account.denied(None),
+                Refusal::Failed { reason, .. } if refusal.is_denial() => {
+                    account.denied(Some(*reason));
+                }
                 Refusal::Failed { reason, .. } => account.failed(*reason),
             }
             let (sandbox, to) = (self.flow.sandbox.id.to_string(), &self.flow.destination);

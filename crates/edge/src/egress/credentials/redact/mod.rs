@@ -8,7 +8,7 @@ mod mask;
 
 use super::{body, BoxError, CredentialError};
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{request, response, StatusCode};
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::ext::ReasonPhrase;
@@ -89,6 +89,13 @@ impl Redaction {
     }
 
     fn headers(&self, headers: &mut HeaderMap) {
+        // A name can't be masked: what would be left might mean something else.
+        let names: Vec<HeaderName> = headers.keys().cloned().collect();
+        for name in names {
+            if self.masker.whole(name.as_str().as_bytes()).is_some() {
+                headers.remove(name);
+            }
+        }
         for value in headers.values_mut() {
             if let Some(masked) = self.masker.whole(value.as_bytes()) {
                 let masked = HeaderValue::from_bytes(&masked);
