@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import time
 
-from wardian import Egress, Sandbox, Secrets, SigV4, WardianError
+from wardian import CommandFailed, Egress, EgressEvent, Sandbox, Secrets, SigV4, WardianError
 
 WORTHLESS = {"AWS_ACCESS_KEY_ID": "nothing", "AWS_SECRET_ACCESS_KEY": "nothing"}
 #: curl signs by itself, so nothing has to be installed in the sandbox.
@@ -53,8 +54,19 @@ def work(arguments: argparse.Namespace) -> None:
     with Sandbox.create("base", egress=egress, env=env, url=arguments.url) as sandbox:
         sandbox.run(f'date > note && {CURL} -T note "$OBJECT"', check=True)
         print("in the bucket:", sandbox.run(f'{CURL} "$OBJECT"', check=True).stdout.strip())
-        for event in sandbox.egress.events():
+        for event in told(sandbox, 2):
             print(event.method, event.path, event.status, "signed with", ", ".join(event.secrets))
+
+
+def told(sandbox: Sandbox, requests: int) -> list[EgressEvent]:
+    """What was decided; the server hears of a request a moment after it has ended."""
+    events: list[EgressEvent] = []
+    for _ in range(50):
+        events = list(sandbox.egress.events(kind="request"))
+        if len(events) >= requests:
+            break
+        time.sleep(0.1)
+    return events
 
 
 def main() -> int:
@@ -68,6 +80,10 @@ def main() -> int:
         work(parser.parse_args())
     except KeyError as missing:
         print(f"error: {missing.args[0]} is not set")
+        return 1
+    except CommandFailed as failed:
+        # What the store said, or curl.
+        print(f"error: {failed.result.stdout}{failed.result.stderr}")
         return 1
     except WardianError as error:
         print(f"error: {error}")

@@ -5,6 +5,9 @@ knows only the real ones: requests are signed anew on their way out.
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,9 +46,9 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
 def sandbox(node: Any, gateway: Gateway) -> Iterator[Sandbox]:
     """A sandbox that reaches the store and nothing else."""
     secrets = Secrets()
-    secrets.set("S3_ACCESS", ACCESS_KEY, hosts=HOST)
-    secrets.set("S3_SECRET", SECRET_KEY, hosts=HOST)
-    keys = SigV4("{S3_ACCESS}", "{S3_SECRET}")
+    secrets.set("STORE_ACCESS", ACCESS_KEY, hosts=HOST)
+    secrets.set("STORE_SECRET", SECRET_KEY, hosts=HOST)
+    keys = SigV4("{STORE_ACCESS}", "{STORE_SECRET}")
     egress = Egress().allow(HOST, name="store", connect_to=gateway.address, inject=keys)
     with Sandbox.create("base", egress=egress, env=DUMMY, timeout=1200) as made:
         yield made
@@ -71,9 +74,29 @@ def test_the_client_works_as_if_it_had_the_keys(sandbox: Sandbox, gateway: Gatew
     assert (gateway.root / "agent" / key).read_bytes() == b"hello"
     events = [each for each in sandbox.egress.events() if each.kind == "request"]
     assert events and {each.verdict for each in events} == {"allowed"}
-    assert {tuple(sorted(each.secrets)) for each in events} == {("S3_ACCESS", "S3_SECRET")}
+    assert {tuple(sorted(each.secrets)) for each in events} == {("STORE_ACCESS", "STORE_SECRET")}
     seen = sandbox.run("env; cat /proc/*/environ 2>/dev/null | tr '\\0' '\\n'").stdout
     assert SECRET_KEY not in seen and ACCESS_KEY not in seen
+
+
+def test_the_example_does_what_it_says(node: Any, gateway: Gateway) -> None:
+    (gateway.root / "example").mkdir()
+    keys = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
+    command = [sys.executable, "examples/s3_resigned.py", "--bucket", "example"]
+    done = subprocess.run(
+        [*command, "--endpoint", gateway.address],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, **keys},
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    written = (gateway.root / "example" / "wardian-example.txt").read_text()
+    assert written and f"in the bucket: {written}" in done.stdout
+    for method in ("PUT", "GET"):
+        line = f"{method} /example/wardian-example.txt 200 signed with S3_ACCESS, S3_SECRET"
+        assert line in done.stdout
 
 
 def test_every_chunk_is_signed_anew(sandbox: Sandbox, gateway: Gateway) -> None:
