@@ -12,19 +12,11 @@ const IGNORE_OUTGOING: libc::c_int = 23;
 
 fn set<T>(socket: impl AsFd, level: libc::c_int, name: libc::c_int, value: &T) -> Result<()> {
     let size = libc::socklen_t::try_from(size_of::<T>()).map_err(|_| Errno::INVAL)?;
+    let value = std::ptr::from_ref(value).cast();
+    let socket = socket.as_fd().as_raw_fd();
     // SAFETY: the kernel reads at most `size` bytes of `value`, which lives through the call.
-    check(
-        unsafe {
-            libc::setsockopt(
-                socket.as_fd().as_raw_fd(),
-                level,
-                name,
-                std::ptr::from_ref(value).cast(),
-                size,
-            )
-        }
-        .into(),
-    )?;
+    let answer = unsafe { libc::setsockopt(socket, level, name, value, size) };
+    check(answer.into())?;
     Ok(())
 }
 
@@ -60,16 +52,10 @@ pub(super) fn receive_from(socket: impl AsFd, link: u32) -> Result<()> {
         sll_addr: [0; 8],
     };
     let size = libc::socklen_t::try_from(size_of_val(&address)).map_err(|_| Errno::INVAL)?;
+    let socket = socket.as_fd().as_raw_fd();
+    let at = std::ptr::from_ref(&address).cast();
     // SAFETY: the address lives through the call and its size is given.
-    check(
-        unsafe {
-            libc::bind(
-                socket.as_fd().as_raw_fd(),
-                std::ptr::from_ref(&address).cast(),
-                size,
-            )
-        }
-        .into(),
-    )?;
+    let answer = unsafe { libc::bind(socket, at, size) };
+    check(answer.into())?;
     Ok(())
 }
