@@ -19,7 +19,7 @@ class Handler:
 
     Args:
         name: The handler's name.
-        timeout: Seconds it has to say what becomes of a request; the node's default if not given.
+        timeout: Seconds it has to say what becomes of a request, and of an answer; 5 if not given.
         parameters: What it is told besides the request: values that JSON can hold.
     """
 

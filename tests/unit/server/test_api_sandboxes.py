@@ -40,7 +40,8 @@ async def test_create_makes_what_was_asked_for(node: Node) -> None:
     assert asked.boot.env == {"LANG": "C.UTF-8", "A": "b"}
     assert asked.boot.hostname == "mine"
     assert (asked.boot.default_user, asked.boot.default_workdir) == ("root", "/workspace")
-    route = protocol.Route(made["id"], "running", made["traffic_token"], [])
+    facts = protocol.Facts("mine", "default", {"team": "x"})
+    route = protocol.Route(made["id"], "running", made["traffic_token"], [], facts=facts)
     assert node.edge.routes == {made["id"]: route}
     for reference in (made["id"], "mine"):
         assert (await node.client.get(f"/v1/sandboxes/{reference}")).json() == made
@@ -227,10 +228,14 @@ async def test_update_replaces_labels_and_moves_the_deadline(node: Node) -> None
     assert (changed["labels"], changed["expires_at"]) == ({"c": "3"}, None)
     assert changed["name"] == "later"
     assert (await node.client.get(url)).json() == changed
+    # The edge tells handlers, and knows when the call returns.
+    facts = node.edge.routes[made["id"]].facts
+    assert (facts.name, facts.labels) == ("later", {"c": "3"})
     found = await node.client.get("/v1/sandboxes", params={"label": "a=1"})
     assert found.json()["sandboxes"] == []
+    told = len(node.edge.messages)
     unchanged = (await node.client.patch(url, json={})).json()
-    assert unchanged == changed
+    assert unchanged == changed and len(node.edge.messages) == told
     await create(node, name="taken")
     response = await node.client.patch(url, json={"name": "taken"})
     assert response.status_code == 409 and response.json()["error"]["code"] == "name_taken"

@@ -108,6 +108,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"inject": [{"basic": {"username": "a:b", "password": "c"}}]}, "username: a colon"),
     ({"inject": [{"sigv4": {"access_key": "a", "secret_key": "b", "region": "EU"}}]}, "region"),
     ({"handler": {"name": "a b"}}, r"\$\.handler\.name"),
+    ({"handler": {"name": "GitHub"}}, r"\$\.handler\.name"),
     ({"handler": {"name": "a", "timeout": 0}}, r"\$\.handler\.timeout"),
     ({"handler": {"name": "a", "parameters": {"a": "b" * 20000}}}, "handler.parameters"),
     ({"action": "deny", "redact": True}, "redact: a rule that denies"),

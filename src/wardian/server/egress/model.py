@@ -35,9 +35,10 @@ _MOST_PARAMETERS = 16 * 1024
 class Handler(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Python on the node that answers or edits the request."""
 
-    name: Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,127}$(?!\n)")]
+    # What `wardian.handlers.handler` takes: another name could never be there.
+    name: Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$(?!\n)")]
     parameters: dict[str, Any] = field(default_factory=dict[str, Any])
-    timeout: Annotated[float, Meta(ge=0.1, le=MOST_TIMEOUT, description="Seconds.")] = 30.0
+    timeout: Annotated[float, Meta(ge=0.1, le=MOST_TIMEOUT, description="Seconds.")] = 5.0
 
 
 Masked = TypeVar("Masked", bound="RuleFields")

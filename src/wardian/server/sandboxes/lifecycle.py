@@ -168,6 +168,9 @@ class Lifecycle:
                 raise
             if claimed is not None:
                 await self._policies.enforce(changed)
+            elif (changed.name, changed.labels) != (current.name, current.labels):
+                # The edge tells handlers what a sandbox is called.
+                await self._edge.put(self._routes.of(changed))
             self._expiry.schedule(record.id, changed.expires_at)
             return changed
 
