@@ -29,12 +29,17 @@ class _Entry:
     answers: list[list[str]]
     silent: bool = False
     alias: str | None = None
-    given: dict[int, int] = field(default_factory=dict[int, int])
+    given: dict[int, list[bytes]] = field(default_factory=dict[int, list[bytes]])
 
-    def next(self, kind: int) -> list[str]:
-        """The next answer for a type of question; the last one stays."""
-        turn = self.given.get(kind, 0)
-        self.given[kind] = turn + 1
+    def next(self, kind: int, identity: bytes) -> list[str]:
+        """The next answer for a type of question; the last one stays.
+
+        A resolver asks all its nameservers at once, the same thing under the same identity.
+        """
+        asked = self.given.setdefault(kind, [])
+        if identity not in asked:
+            asked.append(identity)
+        turn = asked.index(identity)
         return self.answers[min(turn, len(self.answers) - 1)] if self.answers else []
 
 
@@ -72,7 +77,7 @@ class Names:
         name, kind, end = _read_question(question)
         with self._lock:
             self.asked.append((name, kind))
-            records, exists, silent = self._records(name, kind)
+            records, exists, silent = self._records(name, kind, question[:2])
         if silent:
             return None
         code = _NO_DATA if exists else _NO_SUCH_NAME
@@ -80,7 +85,7 @@ class Names:
         head = question[:2] + struct.pack("!HHHHH", flags, 1, len(records), 0, 0)
         return head + question[12:end] + b"".join(records)
 
-    def _records(self, name: str, kind: int) -> tuple[list[bytes], bool, bool]:
+    def _records(self, name: str, kind: int, identity: bytes) -> tuple[list[bytes], bool, bool]:
         records: list[bytes] = []
         for _ in range(8):
             entry = self._entries.get(name)
@@ -96,7 +101,7 @@ class Names:
             return records, True, False
         if kind in (A, AAAA):
             # The answers of both families come from the same turn of the list.
-            found = [ipaddress.ip_address(each) for each in entry.next(kind)]
+            found = [ipaddress.ip_address(each) for each in entry.next(kind, identity)]
             version = 4 if kind == A else 6
             records += [
                 _record(name, kind, each.packed) for each in found if each.version == version

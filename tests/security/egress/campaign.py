@@ -56,7 +56,7 @@ class Outcome:
                 event[name] in value if isinstance(value, set) else event[name] == value
                 for name, value in expected.items()
             )
-        ], self.events
+        ], (self.events, self.heard)
 
 
 Campaign = Mapping[str, Outcome]

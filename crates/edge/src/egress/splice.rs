@@ -132,7 +132,7 @@ async fn meet(
                 first = beginning.read(client) => break first,
                 dialled = &mut dial => match dialled {
                     Ok(dialled) => server = Some(dialled),
-                    Err(failure) => return Begun::Failed(failure),
+                    Err(failure) => return unreached(client, beginning, failure).await,
                 },
             }
             continue;
@@ -178,6 +178,18 @@ async fn meet(
         },
         Ok(Err(reason)) => Begun::Refused(reason),
         Err(_) => Begun::Left,
+    }
+}
+
+/// There is no server, and the client has not spoken yet. If it speaks HTTP it is to be told why.
+async fn unreached(
+    client: &mut TcpStream,
+    beginning: &mut Beginning,
+    failure: DialFailure,
+) -> Begun {
+    match timeout(HESITATION, beginning.read(client)).await {
+        Ok(Ok(Ok(first @ (First::Http1 | First::Http2)))) => Begun::Http(first),
+        _ => Begun::Failed(failure),
     }
 }
 
