@@ -21,7 +21,7 @@ use wardian_wire::egress::event::Reason;
 const PATIENCE: Duration = Duration::from_millis(1500);
 /// How long a sandbox that may reach nothing waits: so a burst of new ones is over first.
 const NO_HURRY: Duration = Duration::from_millis(100);
-const FIRST_RETRY: Duration = Duration::from_millis(100);
+const FIRST_RETRY: Duration = Duration::from_millis(10);
 const LAST_RETRY: Duration = Duration::from_secs(5);
 /// After an error of the listener, as when there are no descriptors left.
 const BREATH: Duration = Duration::from_millis(50);
@@ -69,7 +69,8 @@ impl Egress {
         );
     }
 
-    /// Asks until there is an answer; `None` where the sandbox is gone.
+    /// Asks until there is an answer; `None` where the edge ends. Whoever calls it gives up with
+    /// the route.
     async fn sockets(&self, sandbox: &Sandbox) -> Option<Sockets> {
         let mut pause = FIRST_RETRY;
         loop {
@@ -81,7 +82,10 @@ impl Egress {
                 Ok(Err(error)) => {
                     tracing::error!(sandbox = %sandbox.id, %error, "outbound sockets are of no use")
                 }
-                Err(LauncherError::NotFound) => return None,
+                // A new one is told to the edge while the launcher makes it.
+                Err(LauncherError::NotFound) => {
+                    tracing::debug!(sandbox = %sandbox.id, "the launcher has no such sandbox yet")
+                }
                 Err(error) => {
                     tracing::warn!(sandbox = %sandbox.id, %error, "no outbound sockets yet")
                 }

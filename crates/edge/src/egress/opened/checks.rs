@@ -180,11 +180,12 @@ pub(super) fn upgrade(head: &request::Parts) -> Result<bool, Violation> {
     refused
 }
 
+/// The line that tells the edge's words, and a handler's refusal, from a server's.
+pub(super) const WARDIAN_EGRESS: HeaderName = HeaderName::from_static("wardian-egress");
+
 /// Of an upgrade that is not made nothing is left, nor of a spoofed verdict.
-pub(super) const OWN_LINES: [HeaderName; 2] = [
-    HeaderName::from_static("http2-settings"),
-    HeaderName::from_static("wardian-egress"),
-];
+pub(super) const OWN_LINES: [HeaderName; 2] =
+    [HeaderName::from_static("http2-settings"), WARDIAN_EGRESS];
 
 #[cfg(test)]
 mod tests {

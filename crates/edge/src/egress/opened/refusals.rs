@@ -1,15 +1,12 @@
 //! What a sandbox is told, over HTTP, of a request that did not come about.
 
 use super::body::{whole, Body};
-use super::checks::Violation;
-use http::header::{self, HeaderName, HeaderValue};
+use super::checks::{Violation, WARDIAN_EGRESS};
+use http::header::{self, HeaderValue};
 use http::{Method, Response, StatusCode};
 use serde_json::json;
 use wardian_wire::egress::destination::Destination;
 use wardian_wire::egress::event::Reason;
-
-/// The line that tells the edge's words from a server's.
-const WARDIAN_EGRESS: HeaderName = HeaderName::from_static("wardian-egress");
 
 /// Why a request did not come about.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use super::account::Account;
 use super::body::{empty, Body, BodyError, FromSandbox, FromUpstream, ToSandbox};
-use super::checks::{self, OWN_LINES};
+use super::checks::{self, OWN_LINES, WARDIAN_EGRESS};
 use super::exchange::{exchange, Exchanged};
 use super::kept::Own;
 use super::reach::Reach;
@@ -230,14 +230,15 @@ impl Conversation {
         let mut exchanged = match (sent.await, then) {
             (Ok(exchanged), then) => {
                 if let Then::Ask(waiting) = then {
-                    return self.respond(exchanged, waiting, redaction).await;
+                    return self.respond(exchanged, waiting, redaction, account).await;
                 }
                 exchanged
             }
             (Err(refusal), Then::Passthrough) => return Err(refusal),
             (Err(refusal), Then::Ask(waiting)) => {
                 let answered = waiting.fail(refusal.reason().to_owned()).await;
-                return answered.map(from_handler).map_err(|_| refusal);
+                let answered = answered.map(|answer| from_handler(answer, account));
+                return answered.map_err(|_| refusal);
             }
         };
         let switched = exchanged.response.status() == StatusCode::SWITCHING_PROTOCOLS;
@@ -279,7 +280,7 @@ impl Conversation {
         let handlers = &self.egress.handlers;
         let decision = handlers.ask::<BodyError>(call, facts, head, body).await;
         match decision.map_err(handler_failed)? {
-            Decision::Answer(response) => Ok(Consulted::Answered(from_handler(response))),
+            Decision::Answer(response) => Ok(Consulted::Answered(from_handler(response, account))),
             Decision::Forward { head, body, then } => {
                 let mut head = *head;
                 self.still_allowed(policy, rule, &head)?;
@@ -318,6 +319,7 @@ impl Conversation {
         mut exchanged: Exchanged,
         waiting: Waiting<BodyError>,
         redaction: Option<Redaction>,
+        account: &Account,
     ) -> Result<Response<Body>, Refusal> {
         if exchanged.response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let message = "a handler that waits for the answer can't let a protocol change";
@@ -327,7 +329,8 @@ impl Conversation {
         // Before the handler sees it: what it is not to see it can't repeat.
         let (head, body) = masked(exchanged.into_response(), redaction)?.into_parts();
         let answered = waiting.respond(head, body).await;
-        answered.map(from_handler).map_err(handler_failed)
+        let answered = answered.map(|answer| from_handler(answer, account));
+        answered.map_err(handler_failed)
     }
 
     /// Puts credentials into a request, and says what masks its answer.
@@ -438,7 +441,11 @@ fn body_failed(error: HandlerError) -> BodyError {
     }
 }
 
-fn from_handler(response: Response<HandlerBody<BodyError>>) -> Response<Body> {
+fn from_handler(response: Response<HandlerBody<BodyError>>, account: &Account) -> Response<Body> {
+    // No server's answer still has this line when a handler gets it.
+    if response.headers().contains_key(WARDIAN_EGRESS) {
+        account.denied(Some(Reason::Handler));
+    }
     response.map(|body| body.map_err(body_failed).boxed_unsync())
 }
 
