@@ -12,6 +12,23 @@ A rule of an egress policy names the handler; ``docs/guides/handlers.md`` shows 
 
 from wardian.handlers._declaring import Refuse, handler
 from wardian.handlers._headers import Headers
-from wardian.handlers._messages import Request, Response, Sandbox, UpstreamFailed
+from wardian.handlers._messages import (
+    BodyTooLong,
+    Request,
+    Response,
+    Sandbox,
+    UpstreamFailed,
+)
+from wardian.handlers._state import state_directory
 
-__all__ = ["Headers", "Refuse", "Request", "Response", "Sandbox", "UpstreamFailed", "handler"]
+__all__ = [
+    "BodyTooLong",
+    "Headers",
+    "Refuse",
+    "Request",
+    "Response",
+    "Sandbox",
+    "UpstreamFailed",
+    "handler",
+    "state_directory",
+]

@@ -11,7 +11,14 @@ from wardian.handlers._bodies import Incoming, Outgoing, Write
 from wardian.handlers._declaring import HandlerFunction, Refuse
 from wardian.handlers._frames import FIRST_CREDIT, FrameError, Kind
 from wardian.handlers._headers import Headers
-from wardian.handlers._messages import Body, Request, Response, Sandbox, UpstreamFailed
+from wardian.handlers._messages import (
+    Body,
+    BodyTooLong,
+    Request,
+    Response,
+    Sandbox,
+    UpstreamFailed,
+)
 
 log = logging.getLogger("wardian.handlers")
 
@@ -109,8 +116,11 @@ class Exchange:
         try:
             result = await function(request, sandbox)
         except Refuse as refusal:
-            error = {"code": "egress_denied", "message": refusal.message}
-            result = Response(refusal.status, {"Wardian-Egress": "denied"}, json={"error": error})
+            result = _refusal(refusal.status, refusal.message)
+        except BodyTooLong as error:
+            if self._response is not None:
+                raise
+            result = _refusal(413, str(error))
         if isinstance(result, Response):
             await self._answer_with(result)
         elif isinstance(result, Request):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -210,6 +220,11 @@ class Exchange:
         log.error(reason, extra=extra, exc_info=error)
         if not self.over:
             self._last(_frames.head_frame(Kind.FAILURE, _frames.Failure(reason)))
+
+
+def _refusal(status: int, message: str) -> Response:
+    error = {"code": "egress_denied", "message": message}
+    return Response(status, {"Wardian-Egress": "denied"}, json={"error": error})
 
 
 def _settled(body: Body) -> bytes | AsyncIterable[bytes] | None:

@@ -14,8 +14,16 @@ Body = bytes | str | AsyncIterable[bytes] | None
 HeaderLines = Headers | Mapping[str, str] | Iterable[tuple[str, str]]
 
 
+# The most of a body that is held unless a handler says otherwise, in bytes.
+MOST_HELD = 16 * 1024 * 1024
+
+
 class UpstreamFailed(Exception):
     """The request was sent on and no response came, or not to its end."""
+
+
+class BodyTooLong(ValueError):
+    """A body is longer than was to be held. Nothing can be done with it any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +43,26 @@ class _Message:
         self.headers = headers if isinstance(headers, Headers) else Headers(headers)
         self._body: Body = body
 
-    async def body(self) -> bytes:
-        """The whole body; it is kept, so that it can be read again and is sent on as well."""
+    async def body(self, limit: int = MOST_HELD) -> bytes:
+        """The whole body; it is kept, so that it can be read again and is sent on as well.
+
+        Args:
+            limit: how much of it is held, in bytes.
+
+        Raises:
+            BodyTooLong: there is more. A handler that does not catch it refuses a request (413).
+        """
         if isinstance(self._body, str):
             self._body = self._body.encode()
         elif self._body is None:
             self._body = b""
         elif not isinstance(self._body, bytes):
-            self._body = b"".join([chunk async for chunk in self._body])
+            whole = bytearray()
+            async for chunk in self._body:
+                if len(whole) + len(chunk) > limit:
+                    raise BodyTooLong(f"a body has more than {limit} bytes")
+                whole += chunk
+            self._body = bytes(whole)
         return self._body
 
     async def stream(self) -> AsyncIterator[bytes]:
@@ -55,13 +75,14 @@ class _Message:
         async for chunk in self._body:
             yield chunk
 
-    async def json(self) -> Any:
+    async def json(self, limit: int = MOST_HELD) -> Any:
         """The whole body as JSON.
 
         Raises:
             ValueError: it is none.
+            BodyTooLong: as :meth:`body` does.
         """
-        return json.loads(await self.body())
+        return json.loads(await self.body(limit))
 
     def content(self) -> Body:
         """The body as it is now, read or not."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import logging
 import signal
 import socket
@@ -30,10 +31,13 @@ class Server:
 
     Args:
         directory: of the handlers.
+        stuck_after: seconds after which a handler that never waits, so that nothing else runs,
+            ends the process; the supervisor starts another.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, stuck_after: float) -> None:
         self.directory = directory
+        self._stuck_after = stuck_after
         self.loaded = Loaded()
         self.tasks: set[asyncio.Task[None]] = set()
         self._connections: set[Connection] = set()
@@ -51,6 +55,7 @@ class Server:
             self.group = group
             server = await loop.create_unix_server(lambda: Connection(self), sock=listener)
             watching = group.create_task(self._watch(stamp))
+            beating = group.create_task(self._beat())
             log.info("handlers are up", extra={"path": str(self.directory)})
             await stop.wait()
             log.info("stopping")
@@ -58,9 +63,20 @@ class Server:
             watching.cancel()
             if self.tasks:
                 await asyncio.wait(self.tasks, timeout=_GRACE)
+            beating.cancel()
             for connection in list(self._connections):
                 connection.close()
         log.info("stopped")
+
+    async def _beat(self) -> None:
+        try:
+            while True:
+                # Not a thread of Python's: what holds up all others may hold the interpreter's
+                # lock. It says on standard error where each thread was.
+                faulthandler.dump_traceback_later(self._stuck_after, exit=True)
+                await asyncio.sleep(self._stuck_after / 16)
+        finally:
+            faulthandler.cancel_dump_traceback_later()
 
     async def _watch(self, stamp: object) -> None:
         while True:

@@ -87,13 +87,13 @@ class Peer:
 class Process:
     """``python -m wardian.handlers`` over one directory."""
 
-    def __init__(self, directory: Path, path: Path, log: Path) -> None:
+    def __init__(self, directory: Path, path: Path, log: Path, words: tuple[str, ...]) -> None:
         self.directory, self.path, self.log = directory, path, log
         with socket.socket(socket.AF_UNIX) as listener, log.open("ab") as errors:
             listener.bind(str(path))
             listener.listen(64)
             self.child = subprocess.Popen(
-                [sys.executable, "-m", "wardian.handlers", "--path", str(directory)],
+                [sys.executable, "-m", "wardian.handlers", "--path", str(directory), *words],
                 stdin=listener.fileno(),
                 stderr=errors,
             )
@@ -126,14 +126,14 @@ class Process:
 
 
 @contextmanager
-def running(tmp_path: Path, files: dict[str, str]) -> Iterator[Process]:
-    """A process with these files as its directory."""
+def running(tmp_path: Path, files: dict[str, str], *words: str) -> Iterator[Process]:
+    """A process with these files as its directory, and more words on its command line."""
     directory = tmp_path / "handlers"
     directory.mkdir(mode=0o755)
     for name, code in files.items():
         (directory / name).write_text(code)
         (directory / name).chmod(0o644)
-    process = Process(directory, tmp_path / "h.sock", tmp_path / "log")
+    process = Process(directory, tmp_path / "h.sock", tmp_path / "log", words)
     try:
         yield process
     finally:

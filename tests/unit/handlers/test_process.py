@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from wardian.handlers import state_directory
 from wardian.handlers._frames import FIRST_CREDIT, Kind
 
 from .edge_peer import Process, running
@@ -71,6 +72,17 @@ async def refuse(request, sandbox):
 @handler("bad")
 async def bad(request, sandbox):
     raise ValueError("token s3cr3t")
+
+@handler("whole")
+async def whole(request, sandbox):
+    await request.body(limit=10)
+    return request
+
+@handler("whole-answer")
+async def whole_answer(request, sandbox):
+    response = await request.send()
+    await response.json(limit=10)
+    return response
 
 @handler("late")
 async def late(request, sandbox):
@@ -248,6 +260,25 @@ def test_a_refusal_is_told_as_one(process: Process) -> None:
     assert error == {"code": "egress_denied", "message": "enough for today"}
 
 
+def test_no_more_of_a_body_is_held_than_was_to_be(process: Process) -> None:
+    peer = process.connect()
+    for piece in (b"", b"a"):
+        peer.request("whole", method="POST", body=True)
+        peer.expect(Kind.CREDIT)
+        peer.send(Kind.REQUEST_BODY, b"ten bytes!" + piece)
+        peer.send(Kind.REQUEST_END)
+        if not piece:
+            peer.expect(Kind.FORWARD)
+            assert peer.body(Kind.FORWARD_BODY, Kind.FORWARD_END) == b"ten bytes!"
+    assert peer.expect(Kind.ANSWER)["status"] == 413
+    assert b"more than 10 bytes" in peer.body(Kind.ANSWER_BODY, Kind.ANSWER_END)
+    peer.request("whole-answer")
+    peer.expect(Kind.FORWARD)
+    peer.send(Kind.RESPONSE, {"status": 200, "headers": [], "length": None})
+    peer.send(Kind.RESPONSE_BODY, b"eleven bytes")
+    assert peer.expect(Kind.FAILURE) == {"reason": "the handler failed"}
+
+
 @pytest.mark.parametrize("name", ["bad", "elsewhere", "nothing"])
 def test_a_handler_that_fails_fails_closed_and_tells_no_secret(process: Process, name: str) -> None:
     peer = process.connect()
@@ -379,6 +410,35 @@ def test_what_others_can_write_is_not_loaded(tmp_path: Path) -> None:
         process.directory.chmod(0o755)
         process.logged("handlers loaded", 4)
         assert ask(process, "a") == "1"
+
+
+STUCK = """
+import re
+from wardian.handlers import handler
+
+@handler("stuck")
+async def stuck(request, sandbox):
+    # The interpreter's lock is held all the while.
+    re.fullmatch("(a+)+b", "a" * 100)
+"""
+
+
+def test_one_that_holds_up_all_others_for_good_ends_the_process(tmp_path: Path) -> None:
+    with running(tmp_path, {"stuck.py": STUCK}, "--stuck-after", "0.5") as process:
+        peer = process.connect()
+        peer.request("stuck")
+        with pytest.raises((EOFError, ConnectionError)):
+            peer.next()
+        assert process.child.wait(20) not in (0, 64)
+        assert "in stuck" in process.log.read_text()
+
+
+def test_state_has_its_place_or_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("WARDIAN_HANDLERS_STATE", str(tmp_path))
+    assert state_directory() == tmp_path
+    monkeypatch.delenv("WARDIAN_HANDLERS_STATE")
+    with pytest.raises(RuntimeError):
+        state_directory()
 
 
 def test_it_stops_when_told_also_while_a_handler_runs(process: Process) -> None:

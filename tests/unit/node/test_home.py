@@ -41,6 +41,7 @@ def test_directories(where: Path) -> None:
         assert standing(where / "control") == (54321, 54320, "0o700")
         assert standing(where / "pool") == (0, 0, "0o700")
         assert standing(where / "seed") == (0, 0, "0o755")
+        assert standing(home.handlers_state(where)) == (54323, 54324, "0o700")
         assert standing(run) == (0, 54320, "0o750")
         assert standing(run / "control") == (54321, 54320, "0o750")
         assert standing(run / "launcher") == (0, 0, "0o700")

@@ -36,6 +36,11 @@ def run_directory(home: Path) -> Path:
     return RUN_ROOT / instance_of(home)
 
 
+def handlers_state(home: Path) -> Path:
+    """Where the operator's egress handlers may keep something."""
+    return home / "handlers"
+
+
 def ensure_directories(home: Path, accounts: Accounts) -> None:
     """Makes every directory of the node, and mends owners and modes of those that are there.
 
@@ -53,6 +58,7 @@ def ensure_directories(home: Path, accounts: Accounts) -> None:
         )
     _ensure(home / "control", 0o700, control, gid)
     _ensure(home / "seed", 0o755, 0, 0)
+    _ensure(handlers_state(home), 0o700, accounts.handlers_uid, accounts.handlers_gid)
     _ensure(home / "pool", 0o700, 0, 0)
     _ensure(RUN_ROOT, 0o755, 0, 0, parents=True)
     _ensure(run, 0o750, 0, gid)

@@ -54,10 +54,12 @@ def control_command(config: Path, accounts: Accounts) -> list[str]:
     return [python, "-I", "-m", "wardian.server", "--config", str(config)]
 
 
-def handlers_command(path: Path) -> list[str]:
+def handlers_command(path: Path, state: Path) -> list[str]:
     """How the process of the operator's egress handlers is started.
 
     Args:
         path: the directory of their files.
+        state: the directory where they may keep something.
     """
-    return [sys.executable, "-I", "-m", "wardian.handlers", "--path", str(path)]
+    words = ["--path", str(path), "--state", str(state)]
+    return [sys.executable, "-I", "-m", "wardian.handlers", *words]

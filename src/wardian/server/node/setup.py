@@ -104,7 +104,9 @@ def set_up(options: Options, report: Report = to_stderr) -> Configuration:
         trust=[str(path.absolute()) for path in options.trust],
         packages=package_sources.detect(os.environ, Path.home()),
         handlers=Handlers(
-            command=interpreter.handlers_command(options.handlers),
+            command=interpreter.handlers_command(
+                options.handlers, home.handlers_state(options.home)
+            ),
             path=str(options.handlers),
             uid=users.handlers_uid,
             gid=users.handlers_gid,

@@ -114,6 +114,14 @@ class TemporaryNode:
         """
         return self._child("wardian.server")
 
+    def handlers_pid(self) -> int:
+        """The process of egress handlers that runs now.
+
+        Raises:
+            LookupError: none does.
+        """
+        return self._child("wardian.handlers")
+
     def log(self) -> bytes:
         """Everything its processes have logged."""
         return (self.home / "log").read_bytes()
@@ -177,6 +185,8 @@ def running(
         environment = {**os.environ, "WARDIAN_POOL_SIZE": pool_size, _MARKER: marker}
         command = [sys.executable, "-m", "wardian.cli", "serve", "--home", str(where)]
         command += ["--listen", f"127.0.0.1:{port}"]
+        # Not this machine's: whoever wants some names a directory in ``arguments``.
+        command += ["--handlers", str(where / "no-handlers")]
         command += [word for name in templates for word in ("--template", name)]
         command += arguments
         with (where / "log").open("wb") as log:
