@@ -33,7 +33,8 @@ async def github(request: Request, sandbox: Sandbox) -> Request:
         owner, wants = of_git(request.method, words, address.query)
     if owner.lower() != organisation.lower():
         raise Refuse(403, f"only repositories of {organisation} are reached from here")
-    if wants == "write" and not request.parameters.get("write", False):
+    # From a command line it is a word.
+    if wants == "write" and request.parameters.get("write") not in (True, "true"):
         raise Refuse(403, f"repositories of {organisation} can only be read from here")
     return request
 

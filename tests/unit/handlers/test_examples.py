@@ -70,8 +70,10 @@ async def test_repositories_of_the_organisation_are_read(method: str, url: str) 
 
 @pytest.mark.parametrize(("method", "url"), WRITES)
 async def test_they_are_written_only_where_that_is_said(method: str, url: str) -> None:
+    for word in (False, "false", "no", "", None, 0):
+        assert not await allowed(method, url, write=word)
     assert not await allowed(method, url)
-    assert await allowed(method, url, write=True)
+    assert await allowed(method, url, write=True) and await allowed(method, url, write="true")
 
 
 @pytest.mark.parametrize(("method", "url"), NEVER)

@@ -52,6 +52,12 @@ def rule(**fields: Any) -> Rule:
     return msgspec.convert({"action": "allow"} | fields, Rule)
 
 
+def test_a_handler_has_five_seconds_unless_the_rule_says_otherwise() -> None:
+    for said, seconds in (({}, 5.0), ({"timeout": 0.1}, 0.1), ({"timeout": 600}, 600.0)):
+        handler = rule(handler={"name": "a", **said}).handler
+        assert handler is not None and handler.timeout == seconds
+
+
 def test_a_rule_is_kept_in_one_spelling() -> None:
     read = rule(
         name="api",
