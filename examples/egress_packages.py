@@ -8,9 +8,10 @@ can't reach is said, and skipped.
 from __future__ import annotations
 
 import argparse
+import time
 from dataclasses import dataclass
 
-from wardian import Egress, Sandbox, WardianError
+from wardian import Egress, EgressEvent, Sandbox, WardianError
 
 
 @dataclass(frozen=True)
@@ -60,9 +61,7 @@ def run(sandbox: Sandbox, errand: Errand) -> bool | None:
     if done.ok:
         print(f"fetched  {errand.what}: {done.stdout.strip().splitlines()[-1]}")
         return True
-    events = [event for event in sandbox.egress.events() if event.id > last]
-    refused = [event for event in events if event.verdict == "denied"]
-    failed = [event for event in events if event.verdict == "failed"]
+    refused, failed = stopped(sandbox, last)
     if failed and not refused:
         where = ", ".join(sorted({f"{event.host} ({event.reason})" for event in failed}))
         print(f"skipped  {errand.what}: not reachable from this node: {where}")
@@ -71,6 +70,18 @@ def run(sandbox: Sandbox, errand: Errand) -> bool | None:
     for event in refused:
         print(f"         refused: {event.host}:{event.port} {event.reason}")
     return False
+
+
+def stopped(sandbox: Sandbox, last: int) -> tuple[list[EgressEvent], list[EgressEvent]]:
+    """What was refused and what failed; the server hears of it a moment after it has."""
+    for _ in range(50):
+        events = [event for event in sandbox.egress.events() if event.id > last]
+        refused = [event for event in events if event.verdict == "denied"]
+        failed = [event for event in events if event.verdict == "failed"]
+        if refused or failed:
+            return refused, failed
+        time.sleep(0.1)
+    return [], []
 
 
 def main() -> int:

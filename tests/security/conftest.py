@@ -42,6 +42,8 @@ def node(start_node: StartNode, world: World, outside: Outside) -> Iterator[Temp
     ):
         environment.setenv("WARDIAN_URL", started.url)
         environment.setenv("WARDIAN_API_KEY", started.api_key)
+        # Set-up has asked where the names of registries lead.
+        outside.clear()
         yield started
 
 

@@ -90,6 +90,8 @@ def test_the_public_registries_are_given_as_variables_but_not_as_hosts_of_this_n
     assert found.hosts == []
     assert found.env["GOSUMDB"] == "sum.golang.org https://sum.golang.org"
     assert found.env["GOPROXY"] == "https://proxy.golang.org,direct"
+    # Where their names lead to a mirror they are.
+    assert detect(variables, home, root, mirrored=["pypi.org"]).hosts == ["pypi.org"]
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ const JAVA_STORE_AT_HOME: &str = "lib/security/cacerts";
 /// Java's own password for the certificates it comes with: it keeps nothing secret.
 const JAVA_PASSWORD: &str = "changeit";
 /// Variables that name a whole bundle.
-const BUNDLE_VARIABLES: [&str; 8] = [
+const BUNDLE_VARIABLES: [&str; 9] = [
     "SSL_CERT_FILE",
     "REQUESTS_CA_BUNDLE",
     "CURL_CA_BUNDLE",
@@ -33,6 +33,7 @@ const BUNDLE_VARIABLES: [&str; 8] = [
     "AWS_CA_BUNDLE",
     "DENO_CERT",
     "CARGO_HTTP_CAINFO",
+    "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
 ];
 /// Variables that name what is trusted besides.
 const ADDITION_VARIABLES: [&str; 1] = ["NODE_EXTRA_CA_CERTS"];

@@ -61,7 +61,7 @@ fn bundles_that_are_there_get_what_they_lack() {
         "/etc/ssl/certs/ca-certificates.crt"
     );
     assert_eq!(variables["NODE_EXTRA_CA_CERTS"], format!("/{LOCAL}"));
-    assert_eq!(variables.len(), 9);
+    assert_eq!(variables.len(), 10);
     // Again, and with one more.
     image.trust(&[b"new"]);
     assert_eq!(fs::metadata(image.at(debian)).unwrap().ino(), status.ino());

@@ -68,7 +68,8 @@ class Presets:
                 PACKAGES,
                 "Registries of Python, Node.js, Rust, Go, Debian and Ubuntu, and those this node"
                 " is set up to use.",
-                (*_rules(_PACKAGE_HOSTS, _WEB), *_own_sources(sources)),
+                # First: a public name may lead to a mirror in the node's own network.
+                (*_own_sources(sources), *_rules(_PACKAGE_HOSTS, _WEB)),
                 dict(sources.env),
             ),
             Preset(

@@ -20,7 +20,7 @@ from msgspec import Struct, field
 from wardian.server.configuration import PackageSources
 
 #: Reached under the preset's other rules already.
-_WELL_KNOWN: Final = frozenset(
+WELL_KNOWN: Final = frozenset(
     {
         "pypi.org",
         "files.pythonhosted.org",
@@ -72,20 +72,27 @@ class _Found:
         name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
         if parts.port not in (None, 80, 443):
             self.hosts[f"{name}:{parts.port}"] = None
-        elif name not in _WELL_KNOWN:
+        elif name not in WELL_KNOWN:
             self.hosts[name] = None
         return True
 
 
-def detect(environment: Mapping[str, str], home: Path, root: Path = Path("/")) -> PackageSources:
+def detect(
+    environment: Mapping[str, str],
+    home: Path,
+    root: Path = Path("/"),
+    mirrored: Iterable[str] = (),
+) -> PackageSources:
     """What this machine's clients are configured to use.
 
     Args:
         environment: variables that they would see.
         home: of the user whose configuration counts.
         root: what the system's files are looked up below.
+        mirrored: names of :data:`WELL_KNOWN` that lead to mirrors in a network of their own here.
     """
     found = _Found()
+    found.hosts.update(dict.fromkeys(mirrored))
     _pip(found, environment, home, root)
     _npm(found, environment, home, root)
     _cargo(found, environment, home)

@@ -25,6 +25,7 @@ from wardian.server.node import (
     package_sources,
     packages,
     pool_image,
+    registry_names,
     seeding,
 )
 from wardian.server.node.progress import Report, to_stderr
@@ -102,7 +103,11 @@ def set_up(options: Options, report: Report = to_stderr) -> Configuration:
         uid_slots=UID_SLOTS,
         trusted_proxies=list(options.trusted_proxies),
         trust=[str(path.absolute()) for path in options.trust],
-        packages=package_sources.detect(os.environ, Path.home()),
+        packages=package_sources.detect(
+            os.environ,
+            Path.home(),
+            mirrored=registry_names.mirrored(sorted(package_sources.WELL_KNOWN)),
+        ),
         handlers=Handlers(
             command=interpreter.handlers_command(
                 options.handlers, home.handlers_state(options.home)
