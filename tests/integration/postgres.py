@@ -13,8 +13,12 @@ from pathlib import Path
 
 
 @contextmanager
-def cluster() -> Iterator[str]:
-    """Runs one from Debian's package as user ``postgres``; yields its URL with the password."""
+def cluster(certificate: bytes | None = None) -> Iterator[str]:
+    """Runs one from Debian's package as user ``postgres``; yields its URL with the password.
+
+    Args:
+        certificate: PEM of one and of its key: then the server speaks TLS to who asks for it.
+    """
     binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1]
     directory = Path(tempfile.mkdtemp(prefix="wardian-postgres-", dir="/tmp"))
     password = secrets.token_hex(16)
@@ -37,6 +41,12 @@ def cluster() -> Iterator[str]:
             "--no-sync", "--pwfile", str(directory / "password"), "--encoding", "UTF8")  # fmt: skip
         options = f"-c listen_addresses=127.0.0.1 -c port={port} -c fsync=off"
         options += f" -c unix_socket_directories={directory}"
+        if certificate is not None:
+            (directory / "tls.pem").touch(mode=0o600)
+            (directory / "tls.pem").write_bytes(certificate)
+            shutil.chown(directory / "tls.pem", "postgres", "postgres")
+            options += f" -c ssl=on -c ssl_cert_file={directory}/tls.pem"
+            options += f" -c ssl_key_file={directory}/tls.pem"
         control = (f"{binaries}/pg_ctl", "--pgdata", str(data), "--wait")
         run(*control, "start", "--log", str(directory / "log"), "--options", options)
         try:

@@ -9,13 +9,16 @@ from pathlib import Path
 
 from wardian import Sandbox
 
+#: The directory that ``PYTHONPATH`` must name.
+SITE = "/tmp/site"
+
 
 def install(sandbox: Sandbox, *requirements: str) -> str:
     """Installs packages into a sandbox of ``base``.
 
     Args:
         sandbox: Where to.
-        requirements: As pip takes them; the first names the folder of the cache.
+        requirements: As pip takes them.
 
     Returns:
         The directory that ``PYTHONPATH`` must name.
@@ -23,7 +26,7 @@ def install(sandbox: Sandbox, *requirements: str) -> str:
     question = "import sys, platform; print(*sys.version_info[:2], platform.machine())"
     major, minor, machine = sandbox.run(["python3", "-c", question], check=True).stdout.split()
     cache = Path(os.environ.get("WARDIAN_CACHE") or "/var/cache/wardian")
-    folder = cache / "wheels" / f"{requirements[0]}-{major}.{minor}-{machine}"
+    folder = cache / "wheels" / f"{'+'.join(requirements)}-{major}.{minor}-{machine}"
     complete = folder / "complete"
     if not complete.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -35,5 +38,5 @@ def install(sandbox: Sandbox, *requirements: str) -> str:
         sandbox.files.upload(wheel, f"/tmp/wheels/{wheel.name}")
     offline = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/tmp/wheels"}
     pip_install = ["python3", "-m", "pip", "install", "--quiet", "--no-compile", "--target"]
-    sandbox.run([*pip_install, "/tmp/site", *requirements], env=offline, timeout=300, check=True)
-    return "/tmp/site"
+    sandbox.run([*pip_install, SITE, *requirements], env=offline, timeout=300, check=True)
+    return SITE

@@ -229,7 +229,7 @@ async def test_packages_come_with_the_variables_of_this_node(tmp_path: Path) -> 
         assert (env["LANG"], env["A"]) == ("C.UTF-8", "b")
         rules = {rule.name: rule for rule in told(node, made["id"]).rules}
         # The node's own decide, also where they name a public registry.
-        assert list(rules)[0] == "preset:packages/node"
+        assert next(iter(rules)) == "preset:packages/node"
         assert rules["preset:packages/node"].hosts == ["mirror.example"]
         assert rules["preset:packages/node-8443"].hosts == ["other.example"]
         assert rules["preset:packages/node-8443"].ports == ["8443"]

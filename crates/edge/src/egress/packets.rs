@@ -2,6 +2,7 @@
 //! only so that somebody hears of it.
 
 use super::flow::{event, Started};
+use super::names::is_synthetic;
 use super::Egress;
 use crate::sandboxes::Sandbox;
 use rustix::net::{recv, RecvFlags};
@@ -53,17 +54,18 @@ fn tell(egress: &Egress, sandbox: &Sandbox, seen: &Seen) {
     if is_neighbourly(seen) || !sandbox.outlet.refused.tells((&seen.host, seen.port)) {
         return;
     }
-    let (host, port) = (seen.host.clone(), seen.port);
-    let mut event = event(
-        sandbox,
-        Kind::Packet,
-        Verdict::Denied,
-        Started::now(),
-        host,
-        port,
-    );
+    let host = name(sandbox, &seen.host).unwrap_or_else(|| seen.host.clone());
+    let started = Started::now();
+    let kind = Kind::Packet;
+    let mut event = event(sandbox, kind, Verdict::Denied, started, host, seen.port);
     event.reason = Some(Reason::Protocol);
     egress.record.tell(event);
+}
+
+/// What an address stands for in this sandbox.
+fn name(sandbox: &Sandbox, host: &str) -> Option<String> {
+    let address = host.parse().ok().filter(|address| is_synthetic(*address))?;
+    Some(sandbox.outlet.names.name(address)?.to_string())
 }
 
 /// Reads where a frame was meant to go.

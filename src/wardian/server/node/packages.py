@@ -24,8 +24,10 @@ NODE: Final = (
 TEST: Final = (
     "chromium",
     "docker-registry",
+    "openssh-server",
     "podman",
     "postgresql",
+    "redis-server",
     "runc",
     "skopeo",
     "wrk",
