@@ -53,7 +53,8 @@ def test_packets_do_not_flood_the_record(confine: Confine) -> None:
     script = (
         "import socket\n"
         "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
-        "for n in range(20000):\n"
+        # Long enough that the edge listens before it is over.
+        "for n in range(200000):\n"
         "    try: s.sendto(b'x', ('1.1.1.1', 443))\n"
         "    except OSError: pass\n"
     )
