@@ -22,6 +22,7 @@ NODE: Final = (
 )
 #: What the test suite and the benchmarks compare with or talk to.
 TEST: Final = (
+    "busybox-static",
     "chromium",
     "docker-registry",
     "openssh-server",
