@@ -110,6 +110,12 @@ def test_a_client_fetches_with_a_token_it_has_not(
     assert (asked.host, asked.authorization) == (WEB, BEARER)
 
 
+def test_a_client_that_asks_for_http_2_has_it(sandbox: Sandbox) -> None:
+    """Although the server outside does not speak it."""
+    ask = ["curl", "--silent", "--output", "/dev/null", "--write-out", "%{http_version}"]
+    assert sandbox.run([*ask, f"https://{WEB}/hello"]).stdout == "2"
+
+
 def test_clients_verify(sandbox: Sandbox) -> None:
     """What verifies against other authorities gets no further: so the others do verify."""
     other = "/usr/share/ca-certificates/mozilla/ISRG_Root_X1.crt"
