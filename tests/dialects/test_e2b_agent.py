@@ -44,6 +44,7 @@ BOOT = {
     "default_user": "root",
     "default_workdir": None,
     "env": {},
+    "trust": "",
     "memory_bytes": 2 << 30,
     "cpu_millis": 2000,
     "disk_bytes": 10 << 30,
