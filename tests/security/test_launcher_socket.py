@@ -46,8 +46,8 @@ def _hello(node: Any) -> None:
 
 def _all_requests(sandbox: str) -> list[dict[str, Any]]:
     boot = {"sandbox": sandbox, "access_token": None, "hostname": "h", "default_user": "root",
-            "default_workdir": None, "env": {}, "memory_bytes": 2**28, "cpu_millis": 1000,
-            "disk_bytes": 2**28}  # fmt: skip
+            "default_workdir": None, "env": {}, "trust": "", "memory_bytes": 2**28,
+            "cpu_millis": 1000, "disk_bytes": 2**28}  # fmt: skip
     limits = {"memory_bytes": 2**28, "pids": 64, "cpu_millis": 1000, "disk_bytes": 2**28,
               "io_bytes_per_second": None}  # fmt: skip
     return [
