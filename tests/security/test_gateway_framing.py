@@ -84,6 +84,7 @@ def test_who_called_is_said_by_the_edge_alone(node: Any, first: Recorder) -> Non
 
 @pytest.mark.parametrize("method", ["CONNECT", "TRACE", "CONNECT-UDP"])
 def test_the_edge_is_no_open_proxy(node: Any, world: Any, first: Recorder, method: str) -> None:
+    world.packets.clear()
     for target in ("169.254.169.254:80", "127.0.0.1:6379", "http://192.0.2.1/"):
         answer = exchange(
             node.port,

@@ -17,7 +17,7 @@ _CASES: dict[str, Callable[[str], bytes]] = {**REFUSED, **HARMLESS}
 
 
 @pytest.fixture
-def outside(base: Sandbox) -> str:
+def elsewhere(base: Sandbox) -> str:
     """A directory of the sandbox that must stay as it is."""
     base.files.remove(_OUTSIDE)
     base.files.remove("/target")
@@ -35,11 +35,11 @@ def _is_untouched(sandbox: Sandbox) -> None:
 @pytest.mark.parametrize("case", _CASES)
 @pytest.mark.parametrize("links", ["inside", "any"])
 def test_an_archive_stays_below_its_directory(
-    base: Sandbox, outside: str, case: str, links: str
+    base: Sandbox, elsewhere: str, case: str, links: str
 ) -> None:
     code = None
     try:
-        base.files.unpack(_CASES[case](outside), "/target", links=links, user="root")  # type: ignore[arg-type]
+        base.files.unpack(_CASES[case](elsewhere), "/target", links=links, user="root")  # type: ignore[arg-type]
     except FileError as error:
         code = error.code
     assert code in (None, "invalid_archive"), code
@@ -53,9 +53,9 @@ def test_an_archive_stays_below_its_directory(
             assert resolved.startswith("/target"), entry
 
 
-def test_what_lies_there_is_not_written_through(base: Sandbox, outside: str) -> None:
-    base.files.symlink(outside, "/target/away", user="root")
-    base.files.symlink(f"{outside}/kept", "/target/file", user="root")
+def test_what_lies_there_is_not_written_through(base: Sandbox, elsewhere: str) -> None:
+    base.files.symlink(elsewhere, "/target/away", user="root")
+    base.files.symlink(f"{elsewhere}/kept", "/target/file", user="root")
     archive = tar(
         Entry("away/new"),
         Entry("away/", tarfile.DIRTYPE),
@@ -69,7 +69,7 @@ def test_what_lies_there_is_not_written_through(base: Sandbox, outside: str) -> 
 
 
 def test_a_directory_that_becomes_a_link_meanwhile_leads_nowhere(
-    base: Sandbox, outside: str
+    base: Sandbox, elsewhere: str
 ) -> None:
     """Somebody inside swaps a directory for a link again and again while root unpacks into it."""
     base.files.mkdir("/target", user="root")

@@ -39,7 +39,7 @@ def put(node: Any) -> Iterator[Any]:
 
 
 @pytest.fixture
-def outside(tmp_path: Path) -> Iterator[Path]:
+def elsewhere(tmp_path: Path) -> Iterator[Path]:
     """A directory of the host that anybody may write: it must stay as it is."""
     place = tmp_path / "outside"
     place.mkdir()
@@ -69,18 +69,20 @@ def _refusal(answer: httpx.Response) -> str:
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_a_layer_that_reaches_out_is_refused(node: Any, put: Any, outside: Path, case: str) -> None:
+def test_a_layer_that_reaches_out_is_refused(
+    node: Any, put: Any, elsewhere: Path, case: str
+) -> None:
     before = _pool(node)
-    code = _refusal(put(REFUSED[case](str(outside))))
+    code = _refusal(put(REFUSED[case](str(elsewhere))))
     assert code not in ("internal", "unavailable")
     assert _pool(node) == before
 
 
 @pytest.mark.parametrize("case", HARMLESS)
 def test_a_layer_that_asks_for_too_much_does_not_get_it(
-    node: Any, put: Any, outside: Path, case: str
+    node: Any, put: Any, elsewhere: Path, case: str
 ) -> None:
-    answer = put(HARMLESS[case](str(outside)))
+    answer = put(HARMLESS[case](str(elsewhere)))
     if answer.status_code >= 400:
         _refusal(answer)
         return
@@ -229,9 +231,9 @@ def test_the_same_image_unharmed_is_taken(put: Any, layout: Path) -> None:
     assert put(as_tar(layout), _OCI).status_code == 201
 
 
-def test_the_archive_around_an_image_cannot_reach_out(node: Any, put: Any, outside: Path) -> None:
+def test_the_archive_around_an_image_cannot_reach_out(node: Any, put: Any, elsewhere: Path) -> None:
     for name in ("dots", "many dots", "through a link", "hard link outside", "hard link upwards"):
-        _refusal(put(REFUSED[name](str(outside)), _OCI))
+        _refusal(put(REFUSED[name](str(elsewhere)), _OCI))
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "zstd"])

@@ -84,6 +84,8 @@ def _targets(port: int) -> list[str]:
 def test_nothing_is_reached(
     base: Sandbox, world: World, node: Any, bait: list[socket.socket], user: str
 ) -> None:
+    # What other sandboxes were let out to before.
+    world.packets.clear()
     outcomes: dict[str, str] = attack.run(
         base, "reach.py", json.dumps(_targets(node.port)), user=user
     )
