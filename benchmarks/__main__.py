@@ -45,6 +45,7 @@ BENCHMARKS: dict[tuple[str, ...], Callable[[Node], Iterator[Result]]] = {
         "egress_splice_ratio",
         "egress_added_ms",
         "egress_added_p99_ms",
+        "handler_rps",
         "egress_edge_mb",
         "egress_sandboxes",
     ): egress.measure,

@@ -77,6 +77,7 @@ def measure(node: Node) -> Iterator[Result]:
         inside = _place(node, sandbox)
         straight, through = _Way(beside, server.port), _Way(inside, 443)
         spliced = _Way(inside, 443, "spliced.example")
+        handled = _Way(inside, 443, "handled.example")
         other = _Way(beside, proxy.port)
         # In turns, so that whatever else the machine does falls on all.
         for _ in range(ROUNDS):
@@ -84,7 +85,9 @@ def measure(node: Node) -> Iterator[Result]:
                 for way in (straight, through, other):
                     way.measure(what)
             spliced.measure("large")
+            handled.measure("kept")
         yield from _results(straight, through, other, spliced)
+        yield _handled(handled, through, other)
         yield _memory(node, proxy)
         yield asyncio.run(_many(node, server.port))
 
@@ -128,6 +131,17 @@ def _results(straight: _Way, through: _Way, other: _Way, spliced: _Way) -> Itera
         own, theirs, bare = (way.middle("single", of) for way in (through, other, straight))
         note = f"one connection, one request at a time; mitmproxy adds {theirs - bare:.2f}"
         yield Result(name, own - bare, "ms", bare, "the same server asked straight", note=note)
+
+
+def _handled(handled: _Way, through: _Way, other: _Way) -> Result:
+    """A handler that sets the header, as mitmproxy's addon does: Python decides in both."""
+    own, injected, theirs = (
+        way.middle("kept", lambda load: load.requests) for way in (handled, through, other)
+    )
+    note = f"a handler in Python sets the header; {injected:.0f} where a rule puts it in"
+    return Result(
+        "handler_rps", own, "requests/s", theirs, "mitmproxy 11", better="higher", note=note
+    )
 
 
 def _memory(node: Node, proxy: mitmproxy.Mitmproxy) -> Result:
@@ -178,13 +192,14 @@ def _api(node: Node) -> httpx.Client:
 
 
 def _allow(api: httpx.Client, sandbox: str, port: int) -> None:
-    """Lets it reach the server: opened with a header put in, and spliced."""
+    """Lets it reach the server: opened with a header put in, spliced, and by way of a handler."""
     api.put(f"/v1/secrets/{SECRET}", json={"value": "of-the-benchmark"}).raise_for_status()
     rule: dict[str, Any] = {"action": "allow", "connect_to": f"127.0.0.1:{port}", "ports": [443]}
     header = {"header": "Authorization", "value": f"Bearer {{{SECRET}}}"}
     rules = [
         {**rule, "host": "opened.example", "inject": [header]},
         {**rule, "host": "spliced.example"},
+        {**rule, "host": "handled.example", "handler": {"name": "header"}},
     ]
     answer = api.put(f"/v1/sandboxes/{sandbox}/egress", json={"rules": rules, "template": False})
     answer.raise_for_status()
@@ -193,9 +208,8 @@ def _allow(api: httpx.Client, sandbox: str, port: int) -> None:
 def _place(node: Node, sandbox: Sandbox) -> Place:
     """The sandbox's network, with the addresses that stand for names in it."""
     record = json.loads((node.running.run / f"launcher/sandboxes/{sandbox.id}.json").read_text())
-    names = ("opened.example", "spliced.example")
     addresses = {
         name: sandbox.run(["getent", "ahostsv4", name], check=True).stdout.split()[0]
-        for name in names
+        for name in upstream.NAMES
     }
     return Place(f"/proc/{record['phase']['pid']}/ns/net", addresses)

@@ -38,12 +38,27 @@ class Node:
         return process_memory(self.running.edge_pid())
 
 
+_HANDLER = """
+from wardian.handlers import Request, Sandbox, handler
+
+@handler("header")
+async def header(request: Request, sandbox: Sandbox) -> Request:
+    request.headers["Authorization"] = "Bearer of-the-benchmark"
+    return request
+"""
+
+
 @contextmanager
 def started() -> Generator[Node]:
     """A node with the template `base`; the SDK in this process finds it by the environment."""
     with upstream.authority() as authority:
-        trust = ("--trust", str(authority / "authority.pem"))
-        with temporary.running(templates=("base",), pool_size="24G", arguments=trust) as running:
+        handlers = authority / "handlers"
+        handlers.mkdir()
+        (handlers / "header.py").write_text(_HANDLER)
+        arguments = ("--trust", str(authority / "authority.pem"), "--handlers", str(handlers))
+        with temporary.running(
+            templates=("base",), pool_size="24G", arguments=arguments
+        ) as running:
             os.environ["WARDIAN_URL"] = running.url
             os.environ["WARDIAN_API_KEY"] = running.api_key
             yield Node(running, authority)
