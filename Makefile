@@ -27,6 +27,8 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=$(KEEP),CARGO_TARGE
 LISTEN ?= 127.0.0.1:7300
 TESTS ?= tests/unit tests/integration tests/dialects tests/security tests/browser
 ONLY ?=
+# Tests mostly wait; each of these has a node of its own.
+AT_ONCE ?= 3
 
 .PHONY: help setup cache venv venv-dev build machine machine-test demo serve test check bench clean
 
@@ -66,7 +68,7 @@ demo: machine
 
 test: machine-test
 	@cargo test --quiet --locked --workspace
-	$(SUDO) $(PYTHON_RUN) -m pytest -q -p no:cacheprovider $(TESTS)
+	$(SUDO) $(PYTHON_RUN) -m pytest -q -p no:cacheprovider -n $(AT_ONCE) --dist loadfile $(TESTS)
 
 check: venv-dev
 	@$(VENV)/bin/ruff check --no-cache .

@@ -12,6 +12,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 /// How long a test waits for what must happen before it gives up.
@@ -46,10 +47,7 @@ impl Agent {
             "memory_bytes": 1 << 30, "cpu_millis": 1500, "disk_bytes": 1 << 30,
         });
         fs::write(directory.join("boot"), boot.to_string()).unwrap();
-        // The kernel's choice of a free port; nobody else is told about it.
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = free.local_addr().unwrap().port();
-        drop(free);
+        let port = free_port();
         let child = Command::new(env!("CARGO_BIN_EXE_wardian-agent"))
             .args([
                 "--standalone",
@@ -144,6 +142,19 @@ impl Drop for Agent {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
         fs::remove_dir_all(&self.directory).unwrap();
+    }
+}
+
+/// A port that no other test of this program is given, below those that the kernel hands out: one
+/// of those could be another's before the agent has it.
+fn free_port() -> u16 {
+    static GIVEN: AtomicU16 = AtomicU16::new(0);
+    let first = 20_000 + u16::try_from(std::process::id() % 600).unwrap() * 20;
+    loop {
+        let port = first + GIVEN.fetch_add(1, Ordering::Relaxed);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
     }
 }
 
