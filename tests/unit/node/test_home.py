@@ -22,8 +22,9 @@ ACCOUNTS = Accounts(
 
 @pytest.fixture
 def where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    for directory in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        directory.chmod(0o755)
+    for directory in (tmp_path, *tmp_path.parents):
+        if not directory.stat().st_mode & stat.S_IXOTH:
+            directory.chmod(0o755)
     monkeypatch.setattr(home, "RUN_ROOT", tmp_path / "run")
     yield tmp_path / "home"
 
