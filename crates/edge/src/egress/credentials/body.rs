@@ -12,15 +12,20 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{ready, Context, Poll};
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 /// The largest body that is held, in bytes: what AWS's services take of one request, but S3.
 pub(super) const MAX_HELD: usize = 16 * 1024 * 1024;
 /// What all bodies of one policy held at once may have together, in bytes.
 pub(super) const MAX_HELD_AT_ONCE: usize = 2 * MAX_HELD;
-/// How long the next piece of a body that is held may take.
+/// The same of all sandboxes of the node.
+const MAX_HELD_OF_ALL: usize = 16 * MAX_HELD_AT_ONCE;
+/// How long the next piece of a body that is held may take, and how long all of it.
 const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE_IN_ALL: Duration = Duration::from_secs(120);
+
+static ROOM_OF_ALL: Semaphore = Semaphore::const_new(MAX_HELD_OF_ALL);
 
 /// Why a body broke off.
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -43,7 +48,29 @@ pub(crate) enum Outgoing<B> {
 pub(crate) struct Held {
     pieces: VecDeque<Bytes>,
     trailers: Option<HeaderMap>,
-    room: Option<OwnedSemaphorePermit>,
+    room: Option<Room>,
+}
+
+/// What a body that is held takes of the sandbox's share, and of the node's.
+#[derive(Debug)]
+struct Room {
+    own: OwnedSemaphorePermit,
+    of_all: SemaphorePermit<'static>,
+}
+
+impl Room {
+    fn take(share: &Arc<Semaphore>, all: &'static Semaphore, length: usize) -> Option<Self> {
+        let size = u32::try_from(length).ok()?;
+        Some(Self {
+            own: Arc::clone(share).try_acquire_many_owned(size).ok()?,
+            of_all: all.try_acquire_many(size).ok()?,
+        })
+    }
+
+    fn merge(&mut self, more: Self) {
+        self.own.merge(more.own);
+        self.of_all.merge(more.of_all);
+    }
 }
 
 /// Reads a body whole, with its hash.
@@ -52,12 +79,19 @@ pub(crate) struct Held {
 /// It is larger than 16 MiB, does not come, or too many others are held.
 pub(super) async fn hold<B>(
     body: B,
-    room: &Arc<Semaphore>,
+    share: &Arc<Semaphore>,
 ) -> Result<(Held, Sha256), CredentialError>
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    let mut body = body;
+    let held = timeout(PATIENCE_IN_ALL, read(body, share)).await;
+    held.unwrap_or(Err(CredentialError::Held("it comes too slowly")))
+}
+
+async fn read<B>(mut body: B, share: &Arc<Semaphore>) -> Result<(Held, Sha256), CredentialError>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
     let (mut hash, mut length) = (Sha256::new(), 0);
     let mut held = Held {
         pieces: VecDeque::new(),
@@ -78,13 +112,12 @@ where
                         "it has more than 16 MiB; let the client send x-amz-content-sha256",
                     ));
                 }
-                let size = u32::try_from(piece.len()).unwrap_or(u32::MAX);
-                let permit = Arc::clone(room).try_acquire_many_owned(size);
-                let permit = permit
-                    .map_err(|_| CredentialError::Held("too many others are being read already"))?;
+                let room = Room::take(share, &ROOM_OF_ALL, piece.len()).ok_or(
+                    CredentialError::Held("too many others are being read already"),
+                )?;
                 match &mut held.room {
-                    Some(first) => first.merge(permit),
-                    None => held.room = Some(permit),
+                    Some(first) => first.merge(room),
+                    None => held.room = Some(room),
                 }
                 hash.update(&piece);
                 held.pieces.push_back(piece);
@@ -187,5 +220,25 @@ impl<B> std::fmt::Debug for Outgoing<B> {
             Self::Chunks { .. } => "Chunks",
             Self::Held(_) => "Held",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sandboxes_share_what_the_node_has_room_for() {
+        let all = Box::leak(Box::new(Semaphore::new(3 * MAX_HELD)));
+        let share = || Arc::new(Semaphore::new(MAX_HELD_AT_ONCE));
+        let (first, second) = (share(), share());
+        let held = Room::take(&first, all, MAX_HELD_AT_ONCE).unwrap();
+        let mut more = Room::take(&second, all, 1).unwrap();
+        more.merge(Room::take(&second, all, MAX_HELD - 1).unwrap());
+        assert!(Room::take(&second, all, 1).is_none());
+        // What was refused has taken nothing of the sandbox's own either.
+        assert_eq!(second.available_permits(), MAX_HELD_AT_ONCE - MAX_HELD);
+        drop(held);
+        assert!(Room::take(&second, all, MAX_HELD).is_some());
     }
 }
