@@ -25,7 +25,7 @@ class Gateway:
     """A running store.
 
     Attributes:
-        address: ``host:port`` that it serves plain HTTP on.
+        address: ``host:port`` that it serves HTTP on.
         root: Its buckets, each a directory.
         access_key: Id of the one pair of keys it knows.
         secret_key: The other half.
@@ -57,8 +57,14 @@ def program() -> Path:
 
 
 @contextmanager
-def running(directory: Path, access_key: str, secret_key: str) -> Generator[Gateway]:
-    """Runs one with its data below ``directory``, for one pair of keys."""
+def running(
+    directory: Path, access_key: str, secret_key: str, certificate: bytes | None = None
+) -> Generator[Gateway]:
+    """Runs one with its data below ``directory``, for one pair of keys.
+
+    Args:
+        certificate: PEM of a certificate and its key; it serves over TLS then.
+    """
     from .waiting import until
 
     with socket.socket() as probe:
@@ -68,8 +74,11 @@ def running(directory: Path, access_key: str, secret_key: str) -> Generator[Gate
     root.mkdir()
     keys = {"ROOT_ACCESS_KEY_ID": access_key, "ROOT_SECRET_ACCESS_KEY": secret_key}
     # Metadata in files of their own: not every file system has extended attributes.
-    command = [str(program()), "--port", f"127.0.0.1:{port}", "--region", REGION, "posix"]
-    command += ["--sidecar", str(directory / "metadata"), str(root)]
+    command = [str(program()), "--port", f"127.0.0.1:{port}", "--region", REGION]
+    if certificate is not None:
+        (directory / "server.pem").write_bytes(certificate)
+        command += ["--cert", str(directory / "server.pem"), "--key", str(directory / "server.pem")]
+    command += ["posix", "--sidecar", str(directory / "metadata"), str(root)]
     (directory / "metadata").mkdir()
     with (directory / "versitygw.log").open("wb") as log:
         server = subprocess.Popen(command, env={**os.environ, **keys}, stdout=log, stderr=log)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from doubles.authority import Authority
 
 from wardian import Egress, Sandbox, Secrets, SigV4
 
@@ -48,10 +49,13 @@ def sandbox(node: Any, gateway: Gateway) -> Iterator[Sandbox]:
     secrets = Secrets()
     secrets.set("STORE_ACCESS", ACCESS_KEY, hosts=HOST)
     secrets.set("STORE_SECRET", SECRET_KEY, hosts=HOST)
-    keys = SigV4("{STORE_ACCESS}", "{STORE_SECRET}")
-    egress = Egress().allow(HOST, name="store", connect_to=gateway.address, inject=keys)
-    with Sandbox.create("base", egress=egress, env=DUMMY, timeout=1200) as made:
+    with Sandbox.create("base", egress=_signed(gateway), env=DUMMY, timeout=1200) as made:
         yield made
+
+
+def _signed(gateway: Gateway) -> Egress:
+    keys = SigV4("{STORE_ACCESS}", "{STORE_SECRET}")
+    return Egress().allow(HOST, name="store", connect_to=gateway.address, inject=keys)
 
 
 def _run(sandbox: Sandbox, program: str, *arguments: str, **env: str) -> Any:
@@ -77,6 +81,22 @@ def test_the_client_works_as_if_it_had_the_keys(sandbox: Sandbox, gateway: Gatew
     assert {tuple(sorted(each.secrets)) for each in events} == {("STORE_ACCESS", "STORE_SECRET")}
     seen = sandbox.run("env; cat /proc/*/environ 2>/dev/null | tr '\\0' '\\n'").stdout
     assert SECRET_KEY not in seen and ACCESS_KEY not in seen
+
+
+@pytest.mark.timeout(600)
+def test_over_tls_as_well(
+    sandbox: Sandbox, gateway: Gateway, authority: Authority, tmp_path: Path
+) -> None:
+    """The client trusts the edge by its environment, the edge the store by what the node trusts."""
+    site = sandbox_wheels.install(sandbox, "boto3")
+    certificate = authority.issue(HOST)
+    with s3_gateway.running(tmp_path, ACCESS_KEY, SECRET_KEY, certificate) as secured:
+        sandbox.egress.set(_signed(secured))
+        told = _run(sandbox, "s3_session.py", f"https://{HOST}", REGION, PYTHONPATH=site)
+        sandbox.egress.set(_signed(gateway))
+    assert told["read"] == told["presigned"] == "hello"
+    assert told["large"] is True
+    assert 443 in {event.port for event in sandbox.egress.events(verdict="allowed")}
 
 
 def test_the_example_does_what_it_says(node: Any, gateway: Gateway) -> None:
