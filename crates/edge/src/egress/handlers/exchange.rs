@@ -3,10 +3,10 @@
 
 use super::body::{HandlerBody, Part, Word};
 use super::connection::{Connection, Frame};
+use super::streams::{Sink, Source, FIRST};
 use super::{heads, Decision, ForwardBody, HandlerError, Incoming, Running, Then, Waiting};
 use bytes::Bytes;
 use http::{request, HeaderMap, Response};
-use http_body_util::BodyExt;
 use hyper::body::Body as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,33 +14,12 @@ use tokio::sync::mpsc::{unbounded_channel, UnboundedReceiver, UnboundedSender};
 use tokio::sync::oneshot;
 use tokio::time::{sleep_until, Instant};
 use wardian_wire::egress::handler_frame::{
-    decode_head, decode_trailers, encode_head, Credit, Failure, ForwardHead, ForwardedBody, Kind,
-    ResponseHead, ResponseTo, FIRST_CREDIT,
+    decode_head, encode_head, Credit, Failure, ForwardHead, ForwardedBody, Kind, ResponseHead,
+    ResponseTo,
 };
-
-/// The largest piece of a body in one frame, in bytes.
-const PIECE: usize = 64 * 1024;
-/// Credit is given again in portions of at least this.
-const PORTION: usize = 64 * 1024;
-const FIRST: usize = FIRST_CREDIT as usize;
 
 type Said<E> = Result<Decision<E>, HandlerError>;
 type Answered<E> = Result<Response<HandlerBody<E>>, HandlerError>;
-
-/// A body on its way to the handler.
-struct Source<E> {
-    body: Option<Incoming<E>>,
-    rest: Bytes,
-    credit: usize,
-}
-
-/// A body on its way from the handler.
-struct Sink {
-    parts: UnboundedSender<Part>,
-    credit: usize,
-    taken: usize,
-    ended: bool,
-}
 
 enum Head<E> {
     /// The handler has not said what becomes of the request.
@@ -339,79 +318,5 @@ async fn send(
             connection.write_whole(&frame).await
         }
         None => connection.write(end, &[]).await,
-    }
-}
-
-impl<E: std::fmt::Display> Source<E> {
-    fn new(body: Option<Incoming<E>>, credit: usize) -> Self {
-        let rest = Bytes::new();
-        Self { body, rest, credit }
-    }
-
-    /// Whether the handler has been sent anything of it, or asked for it.
-    fn begun(&self) -> bool {
-        !self.rest.is_empty()
-    }
-
-    fn may_send(&self) -> bool {
-        self.body.is_some() && self.credit > 0
-    }
-
-    /// The next piece, trailers or the end, whichever of them is the last ends the body. Nothing is
-    /// lost when the future is dropped.
-    async fn next(&mut self) -> Result<Option<Result<Bytes, HeaderMap>>, String> {
-        while self.rest.is_empty() {
-            let Some(body) = self.body.as_mut() else {
-                return Ok(None);
-            };
-            let Some(frame) = body.frame().await else {
-                self.body = None;
-                return Ok(None);
-            };
-            match frame.map_err(|error| error.to_string())?.into_data() {
-                Ok(bytes) => self.rest = bytes,
-                Err(other) => {
-                    self.body = None;
-                    return Ok(other.into_trailers().ok().map(Err));
-                }
-            }
-        }
-        let count = self.rest.len().min(self.credit).min(PIECE);
-        self.credit -= count;
-        Ok(Some(Ok(self.rest.split_to(count))))
-    }
-}
-
-impl Sink {
-    fn data(sink: Option<&mut Self>, bytes: Bytes) -> Result<(), HandlerError> {
-        let sink = sink.filter(|sink| !sink.ended);
-        let sink = sink.ok_or_else(|| HandlerError::protocol("bytes without a head"))?;
-        let credit = sink.credit.checked_sub(bytes.len());
-        sink.credit = credit.ok_or_else(|| HandlerError::protocol("bytes without credit"))?;
-        // Whoever left has said so.
-        let _ = sink.parts.send(Part::Data(bytes));
-        Ok(())
-    }
-
-    fn end(sink: Option<&mut Self>, payload: &[u8]) -> Result<(), HandlerError> {
-        let sink = sink.filter(|sink| !sink.ended);
-        let sink = sink.ok_or_else(|| HandlerError::protocol("an end without a head"))?;
-        let trailers = decode_trailers(payload).map_err(HandlerError::protocol)?;
-        let trailers = heads::headers(&trailers)?;
-        sink.ended = true;
-        let trailers = Some(trailers).filter(|lines| !lines.is_empty());
-        let _ = sink.parts.send(Part::End(trailers));
-        Ok(())
-    }
-
-    /// Counts what was taken; returns the credit to give, once it is worth a frame.
-    fn take(&mut self, count: usize) -> Option<u32> {
-        self.taken += count;
-        if self.taken < PORTION || self.ended {
-            return None;
-        }
-        let bytes = std::mem::take(&mut self.taken);
-        self.credit += bytes;
-        u32::try_from(bytes).ok()
     }
 }

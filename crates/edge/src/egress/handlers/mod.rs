@@ -8,6 +8,7 @@ mod body;
 mod connection;
 mod exchange;
 mod heads;
+mod streams;
 #[cfg(test)]
 mod tests;
 

@@ -8,6 +8,7 @@ mod checks;
 mod client_tls;
 mod counted;
 mod exchange;
+mod forward;
 mod http;
 mod identity;
 mod kept;
