@@ -113,6 +113,17 @@ impl Directories {
         }
         forgotten
     }
+
+    /// Forgets all below a directory, but not itself. Returns the numbers of their watches.
+    pub(super) fn forget_below(&mut self, watch: i32) -> Vec<i32> {
+        let directory = self.0.get_mut(&watch);
+        let children = directory.map(|d| std::mem::take(&mut d.children));
+        let mut forgotten = Vec::new();
+        for child in children.into_iter().flat_map(HashMap::into_values) {
+            forgotten.extend(self.forget(child));
+        }
+        forgotten
+    }
 }
 
 /// What [`Directories::place`] found.
@@ -139,6 +150,9 @@ mod tests {
         assert_eq!(directories.place(2, 4, b"z"), Placed::Already);
         assert_eq!(directories.path(3).unwrap(), b"c/z/b");
         assert_eq!(directories.child(1, b"a"), None);
+        assert_eq!(directories.forget_below(2), [3]);
+        assert_eq!(directories.path(2).unwrap(), b"c/z");
+        assert_eq!(directories.place(3, 2, b"b"), Placed::New);
         let mut forgotten = directories.forget(4);
         forgotten.sort_unstable();
         assert_eq!(forgotten, [2, 3, 4]);

@@ -109,6 +109,8 @@ impl Record {
                     // One number for each path.
                     self.number += 1;
                 }
+                // Who had the new name is replaced, with all below it.
+                self.gone(&change.path, true);
                 self.there(Kind::Create, &change.path, change.directory);
             }
         }
@@ -278,6 +280,25 @@ mod tests {
         let expected = [
             (Kind::Create, "dx".to_owned()),
             (Kind::Remove, "d".to_owned()),
+        ];
+        assert_eq!(told(&record, start), expected);
+    }
+
+    #[test]
+    fn what_is_renamed_to_a_directorys_name_takes_the_place_of_all_in_it() {
+        let mut record = Record::new(1);
+        let start = record.cursor();
+        record.add(&change(Kind::Create, "d/f"));
+        record.add(&Change {
+            from: Some(b"e".to_vec()),
+            directory: true,
+            ..change(Kind::Rename, "d")
+        });
+        record.add(&change(Kind::Carried, "d/g"));
+        let expected = [
+            (Kind::Remove, "e".to_owned()),
+            (Kind::Create, "d".to_owned()),
+            (Kind::Create, "d/g".to_owned()),
         ];
         assert_eq!(told(&record, start), expected);
     }

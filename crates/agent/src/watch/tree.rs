@@ -4,17 +4,21 @@
 //! found in it is told as created, and what the kernel tells of the same once more is left out.
 //! The two halves of a rename come one after the other, but may be parted by a read.
 
+mod found;
+mod placing;
 mod reading;
+mod renaming;
 
-use super::directories::{Directories, Placed};
+use super::directories::Directories;
 use super::filter::Filter;
 use super::inotify::{Instance, Raw};
 use super::outcome::Outcome;
 use super::{join, Change, Kind, Lost};
+use found::Found;
 use rustix::fd::OwnedFd;
 use rustix::fs::inotify::{ReadFlags, WatchFlags};
 use rustix::io::Errno;
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
@@ -26,6 +30,8 @@ use std::path::{Path, PathBuf};
 const MAX_HALVES: usize = 1024;
 /// A round ends after this many changes, so that they are told while more happens.
 const ROUND: usize = 4096;
+/// How many names may be in doubt.
+const MAX_DOUBTS: usize = 100_000;
 
 /// What to watch.
 #[derive(Clone, Debug)]
@@ -54,16 +60,7 @@ struct Half {
     cookie: u32,
     parent: i32,
     name: Vec<u8>,
-    path: Vec<u8>,
     directory: bool,
-}
-
-/// What was found by reading new directories, until the kernel has told of all that happened
-/// before that.
-#[derive(Debug, Default)]
-struct Found {
-    paths: HashSet<Vec<u8>>,
-    horizon: u64,
 }
 
 /// What one round gave.
@@ -86,6 +83,8 @@ pub(super) struct Tree {
     directories: Directories,
     found: Found,
     halves: Vec<Half>,
+    /// Names in directories, by their watches, of which renames leave open who has them.
+    doubts: BTreeSet<(i32, Vec<u8>)>,
 }
 
 impl Tree {
@@ -106,6 +105,7 @@ impl Tree {
             directories: Directories::default(),
             found: Found::default(),
             halves: Vec::new(),
+            doubts: BTreeSet::new(),
         };
         let root = match tree.watch(b"") {
             Ok(root) => root,
@@ -144,11 +144,17 @@ impl Tree {
                 self.event(event, &mut outcome)?;
                 outcome.whole()?;
             }
+            if self.doubts.len() > MAX_DOUBTS {
+                return Err(Lost::Overflow);
+            }
         }
         if settle && drained {
             for half in std::mem::take(&mut self.halves) {
-                self.left(&half, &mut outcome);
+                self.left(half, &mut outcome);
             }
+        }
+        if drained {
+            self.look(&mut outcome)?;
         }
         if identity(&self.wish.root).ok() != Some(self.identity) {
             return Err(Lost::RootGone);
@@ -184,9 +190,7 @@ impl Tree {
     }
 
     fn event(&mut self, event: Raw, outcome: &mut Outcome) -> Result<(), Lost> {
-        if event.position > self.found.horizon {
-            self.found.paths = HashSet::new();
-        }
+        self.found.reached(event.position);
         let flags = event.flags;
         if flags.contains(ReadFlags::QUEUE_OVERFLOW) {
             return Err(Lost::Overflow);
@@ -211,13 +215,13 @@ impl Tree {
         };
         // What happens in a directory that went away does not concern the tree: if the other half
         // of its rename is still to come, it is new then.
-        let gone = self
-            .halves
-            .iter()
-            .position(|h| h.directory && is_below(&directory, &h.path));
+        let gone = self.halves.iter().position(|h| {
+            let path = h.directory.then(|| self.path_in(h.parent, &h.name));
+            path.flatten().is_some_and(|p| is_below(&directory, &p))
+        });
         if let Some(at) = gone {
             let half = self.halves.remove(at);
-            self.left(&half, outcome);
+            self.left(half, outcome);
             return Ok(());
         }
         let path = join(&directory, &event.name);
@@ -227,11 +231,16 @@ impl Tree {
     fn named(&mut self, event: Raw, path: Vec<u8>, outcome: &mut Outcome) -> Result<(), Lost> {
         let flags = event.flags;
         let directory = flags.contains(ReadFlags::ISDIR);
+        let moved = ReadFlags::MOVED_FROM | ReadFlags::MOVED_TO;
+        if flags.intersects(ReadFlags::CREATE | ReadFlags::DELETE | moved) {
+            // What is told of the name from here on is up to what happens now.
+            self.doubts.remove(&(event.watch, event.name.clone()));
+        }
         if flags.intersects(ReadFlags::CREATE | ReadFlags::MOVED_TO) {
             return self.appeared(&event, &path, directory, outcome);
         }
         if flags.contains(ReadFlags::MOVED_FROM) {
-            self.found.paths.remove(&path);
+            self.found.forget(&path);
             if self.halves.len() >= MAX_HALVES {
                 return Err(Lost::Overflow);
             }
@@ -239,16 +248,10 @@ impl Tree {
                 cookie: event.cookie,
                 parent: event.watch,
                 name: event.name,
-                path,
                 directory,
             });
         } else if flags.contains(ReadFlags::DELETE) {
-            self.found.paths.remove(&path);
-            outcome.removed(&self.wish.filter, &path, directory);
-            // Where another has its name by now, that is new to who is told.
-            if let Some(watch) = self.directories.child(event.watch, &event.name) {
-                self.forget(watch);
-            }
+            self.gone(event.watch, &event.name, directory, outcome);
         } else if flags.intersects(ReadFlags::MODIFY | ReadFlags::CLOSE_WRITE) {
             outcome.changed(&self.wish.filter, Kind::Write, &path, false);
         } else if flags.contains(ReadFlags::ATTRIB) {
@@ -270,102 +273,32 @@ impl Tree {
             .iter()
             .position(|h| moved && h.cookie == event.cookie);
         let half = counterpart.map(|at| self.halves.remove(at));
-        // Who had this name before, or one below it, went elsewhere: told first, or it would be
-        // taken for this one.
-        self.left_below(path, outcome);
-        if let Some(half) = &half {
-            self.left_below(&half.path, outcome);
+        // Who had this name before went elsewhere: told first, or it would be taken for this one.
+        let former = |h: &Half| h.parent == event.watch && h.name == event.name;
+        while let Some(at) = self.halves.iter().position(former) {
+            let former = self.halves.remove(at);
+            self.gone(former.parent, &former.name, former.directory, outcome);
         }
-        match half {
-            Some(half) => self.renamed(&half, event, path, outcome),
-            None if self.found.paths.remove(path) => Ok(()),
+        let from = half.and_then(|h| self.path_in(h.parent, &h.name).map(|from| (h, from)));
+        match from {
+            Some((half, from)) => self.renamed(half, &from, event, path, outcome),
+            None if self.found.take(path, event.position) => Ok(()),
             None => {
+                // An empty directory may have been replaced by one from outside.
+                let here = self.directories.child(event.watch, &event.name);
+                if here.is_some_and(|here| !self.is_there(here)) {
+                    self.replaced(event, outcome);
+                }
                 outcome.created(&self.wish.filter, path, directory);
                 self.arrived(event.watch, &event.name, path, directory, outcome)
             }
         }
     }
 
-    /// Tells of all names at and below `path` that went away so far.
-    fn left_below(&mut self, path: &[u8], outcome: &mut Outcome) {
-        while let Some(at) = self.halves.iter().position(|h| is_below(&h.path, path)) {
-            let half = self.halves.remove(at);
-            self.left(&half, outcome);
-        }
-    }
-
     /// Tells that a name went away for good, and forgets what was below it.
-    fn left(&mut self, half: &Half, outcome: &mut Outcome) {
-        outcome.removed(&self.wish.filter, &half.path, half.directory);
-        if let Some(watch) = self.directories.child(half.parent, &half.name) {
-            self.forget(watch);
-        }
-    }
-
-    fn forget(&mut self, watch: i32) {
-        for watch in self.directories.forget(watch) {
-            self.instance.remove(watch);
-        }
-    }
-
-    fn renamed(
-        &mut self,
-        half: &Half,
-        event: &Raw,
-        path: &[u8],
-        outcome: &mut Outcome,
-    ) -> Result<(), Lost> {
-        self.found.paths.remove(path);
-        if half.directory && self.wish.recursive {
-            self.directory_renamed(half, event, path, outcome)?;
-        } else {
-            outcome.renamed(&self.wish.filter, &half.path, path, half.directory);
-        }
-        // Two names that changed places are told as two renames, after which one would be missing.
-        if let Ok(still) = fs::symlink_metadata(self.absolute(&half.path)) {
-            outcome.created(&self.wish.filter, &half.path, still.is_dir());
-            self.arrived(half.parent, &half.name, &half.path, still.is_dir(), outcome)?;
-            self.note(vec![half.path.clone()]);
-        }
-        Ok(())
-    }
-
-    fn directory_renamed(
-        &mut self,
-        half: &Half,
-        event: &Raw,
-        path: &[u8],
-        outcome: &mut Outcome,
-    ) -> Result<(), Lost> {
-        let known = self.directories.child(half.parent, &half.name);
-        if self.wish.filter.excludes(path) {
-            self.left(half, outcome);
-            return Ok(());
-        }
-        // The kernel says which directory lies there: much may have happened since.
-        let watch = match self.watch(path) {
-            Ok(watch) => watch,
-            Err(Errno::NOSPC | Errno::NOMEM) => return Err(Lost::WatchLimit),
-            Err(_) => {
-                outcome.renamed(&self.wish.filter, &half.path, path, true);
-                if let Some(known) = known {
-                    self.directories.place(known, event.watch, &event.name);
-                }
-                return Ok(());
-            }
-        };
-        if known.is_some_and(|known| known != watch) {
-            // What was seen under the old name is a later directory than the one that moved.
-            self.left(half, outcome);
-            outcome.created(&self.wish.filter, path, true);
-        } else {
-            outcome.renamed(&self.wish.filter, &half.path, path, true);
-        }
-        match self.directories.place(watch, event.watch, &event.name) {
-            Placed::Moved if known == Some(watch) => self.carry(watch, path.to_vec(), outcome),
-            Placed::New | Placed::Moved => self.read_new(watch, path.to_vec(), outcome),
-            Placed::Already => Ok(()),
-        }
+    fn left(&mut self, half: Half, outcome: &mut Outcome) {
+        self.gone(half.parent, &half.name, half.directory, outcome);
+        self.doubts.insert((half.parent, half.name));
     }
 }
 

@@ -32,26 +32,49 @@ impl Tree {
         if !directory || !self.wish.recursive || self.wish.filter.excludes(path) {
             return Ok(());
         }
-        match self.watch(path) {
-            Ok(watch) => match self.directories.place(watch, parent, name) {
-                // One that was here before came back under another name.
-                Placed::New | Placed::Moved => self.read_new(watch, path.to_vec(), outcome),
-                Placed::Already => Ok(()),
-            },
-            Err(Errno::NOSPC | Errno::NOMEM) => Err(Lost::WatchLimit),
+        match self.watch_in(parent, path)? {
+            Some(watch) => self.read_at(watch, parent, name, path, outcome),
             // Gone again, or never a directory.
-            Err(_) => Ok(()),
+            None => Ok(()),
         }
     }
 
-    pub(super) fn read_new(
+    /// Places a directory that is read now. One that was elsewhere before is as good as new: what
+    /// was known below it was told under its former name only, and may have left it since.
+    fn place_anew(
         &mut self,
         watch: i32,
-        path: Vec<u8>,
+        parent: i32,
+        name: &[u8],
+        outcome: Option<&mut Outcome>,
+    ) -> Placed {
+        let former = self.directories.path(watch);
+        let placed = self.place(watch, parent, name);
+        if placed == Placed::Moved {
+            self.forget_below(watch);
+            if let (Some(former), Some(outcome)) = (former, outcome) {
+                self.found.forget(&former);
+                outcome.removed(&self.wish.filter, &former, true);
+            }
+        }
+        placed
+    }
+
+    /// Places a directory that is watched already and, unless it was known there, tells what is
+    /// in it.
+    pub(super) fn read_at(
+        &mut self,
+        watch: i32,
+        parent: i32,
+        name: &[u8],
+        path: &[u8],
         outcome: &mut Outcome,
     ) -> Result<(), Lost> {
+        if self.place_anew(watch, parent, name, Some(outcome)) == Placed::Already {
+            return Ok(());
+        }
         let mut telling = Some((outcome, Vec::new()));
-        let read = self.read_below(watch, path, &mut telling);
+        let read = self.read_below(watch, path.to_vec(), &mut telling);
         if let Some((_, found)) = telling {
             self.note(found);
         }
@@ -59,8 +82,7 @@ impl Tree {
     }
 
     pub(super) fn note(&mut self, found: Vec<Vec<u8>>) {
-        self.found.paths.extend(found);
-        self.found.horizon = self.instance.horizon();
+        self.found.note(found, self.instance.horizon());
     }
 
     /// Watches all directories below one that is watched already, and tells of all there is.
@@ -75,6 +97,9 @@ impl Tree {
             if self.directories.len() > MAX_DIRECTORIES {
                 return Err(Lost::WatchLimit);
             }
+            if self.directories.path(watch).as_ref() != Some(&path) {
+                continue;
+            }
             // A directory that went away has nothing to tell.
             for entry in fs::read_dir(self.absolute(&path))
                 .into_iter()
@@ -88,6 +113,17 @@ impl Tree {
                 }
                 let kind = entry.file_type();
                 let directory = kind.as_ref().is_ok_and(fs::FileType::is_dir);
+                if directory && !self.made_up(&child) {
+                    match self.watch(&child) {
+                        Ok(below) => {
+                            let outcome = telling.as_mut().map(|(outcome, _)| &mut **outcome);
+                            self.place_anew(below, watch, &name, outcome);
+                            queue.push((below, child.clone()));
+                        }
+                        Err(Errno::NOSPC | Errno::NOMEM) => return Err(Lost::WatchLimit),
+                        Err(_) => {}
+                    }
+                }
                 if let Some((outcome, found)) = telling {
                     let filter = &self.wish.filter;
                     outcome.created(filter, &child, directory);
@@ -96,21 +132,25 @@ impl Tree {
                         outcome.changed(filter, Kind::Write, &child, false);
                     }
                     outcome.whole()?;
-                    found.push(child.clone());
-                }
-                if directory && !self.made_up(&child) {
-                    match self.watch(&child) {
-                        Ok(below) => {
-                            self.directories.place(below, watch, &name);
-                            queue.push((below, child));
-                        }
-                        Err(Errno::NOSPC | Errno::NOMEM) => return Err(Lost::WatchLimit),
-                        Err(_) => {}
-                    }
+                    found.push(child);
                 }
             }
+            let outcome = telling.as_mut().map(|(outcome, _)| &mut **outcome);
+            self.was_there(watch, &path, outcome);
         }
         Ok(())
+    }
+
+    /// Sees that a directory lay where it was read. If it moved meanwhile, another may have been
+    /// read: then it is told as gone, and is new where the kernel says that it went.
+    fn was_there(&mut self, watch: i32, path: &[u8], outcome: Option<&mut Outcome>) {
+        if self.directories.is_root(watch) || self.is_there(watch) {
+            return;
+        }
+        if let Some(outcome) = outcome {
+            outcome.removed(&self.wish.filter, path, true);
+        }
+        self.forget(watch);
     }
 
     /// Says of all below a renamed directory that it lies there now. A directory that was made in
@@ -123,6 +163,9 @@ impl Tree {
     ) -> Result<(), Lost> {
         let mut queue = vec![(watch, path)];
         while let Some((watch, path)) = queue.pop() {
+            if self.directories.path(watch).as_ref() != Some(&path) {
+                continue;
+            }
             for entry in fs::read_dir(self.absolute(&path))
                 .into_iter()
                 .flatten()
@@ -136,12 +179,23 @@ impl Tree {
                 let directory = entry.file_type().is_ok_and(|k| k.is_dir());
                 outcome.carried(&self.wish.filter, &child, directory);
                 outcome.whole()?;
-                match self.directories.child(watch, &name) {
-                    _ if !directory => {}
-                    Some(below) => queue.push((below, child)),
-                    None => self.arrived(watch, &name, &child, true, outcome)?,
+                if !directory {
+                    continue;
                 }
+                let known = self.directories.child(watch, &name);
+                if let Some(below) = known.filter(|&below| self.watch(&child) == Ok(below)) {
+                    queue.push((below, child));
+                    continue;
+                }
+                if known.is_some() {
+                    // Another one was taken for it.
+                    self.gone(watch, &name, true, outcome);
+                }
+                outcome.created(&self.wish.filter, &child, true);
+                self.arrived(watch, &name, &child, true, outcome)?;
+                self.note(vec![child]);
             }
+            self.was_there(watch, &path, Some(outcome));
         }
         Ok(())
     }
