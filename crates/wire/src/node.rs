@@ -39,6 +39,9 @@ pub struct Node {
     /// PEM files of the certificates that upstream servers are verified against.
     #[serde(default)]
     pub trust: Vec<PathBuf>,
+    /// The file of what the key of secrets is wrapped under.
+    #[serde(default)]
+    pub passphrase: Option<PathBuf>,
     #[serde(default)]
     pub packages: Packages,
     /// The operator's egress handlers; `None`: there are none, and rules that name one fail.

@@ -41,6 +41,14 @@ from ._failures import Failure
     help="Where the egress handlers lie (/etc/wardian/handlers).",
 )
 @click.option(
+    "--passphrase-file",
+    "passphrase",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="Holds a passphrase that the key of secrets is wrapped under from now on; a second line, "
+    "the one before.",
+)
+@click.option(
     "--template", "templates", multiple=True, help="A recipe to offer (base); may be repeated."
 )
 def serve_command(
@@ -52,6 +60,7 @@ def serve_command(
     trusted_proxies: tuple[str, ...],
     trust: tuple[Path, ...],
     handlers: Path | None,
+    passphrase: Path | None,
     templates: tuple[str, ...],
 ) -> None:
     """Run the server in the foreground, as root; set up first what is missing."""
@@ -67,6 +76,7 @@ def serve_command(
         "trusted_proxies": trusted_proxies,
         "trust": trust,
         "handlers": handlers,
+        "passphrase": passphrase,
     }
     options = {name: value for name, value in given.items() if value}
     try:

@@ -78,6 +78,8 @@ class Configuration(Struct, frozen=True, forbid_unknown_fields=True):
     trusted_proxies: list[str] = []
     # PEM files of the certificates that servers out there are verified against; none: the system's.
     trust: list[str] = []
+    # Holds what the key of secrets is wrapped under; None: it is not wrapped.
+    passphrase: str | None = None
     packages: PackageSources = PackageSources()
     # None: there are none, and rules that name one fail.
     handlers: Handlers | None = None

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
+from pathlib import Path
 
 from wardian.server import configuration as node_configuration
 from wardian.server.configuration import Configuration, ConfigurationError
@@ -35,6 +36,7 @@ from wardian.server.store import authorities
 from wardian.server.store.database import Database, SqliteDatabase
 from wardian.server.store.egress_events import EgressEventStore
 from wardian.server.store.exposures import ExposureStore
+from wardian.server.store.key_file import read_passphrases
 from wardian.server.store.keys import KeyStore
 from wardian.server.store.rotation import Rotation
 from wardian.server.store.sandboxes import SandboxStore
@@ -92,7 +94,10 @@ async def open_services(configuration: Configuration) -> AsyncGenerator[Services
     database = await open_database(configuration)
     launcher = LauncherClient(configuration.launcher_socket)
     try:
-        sealer = Sealer.from_file(configuration.control_home / "secret.key")
+        sealer = Sealer.from_file(
+            configuration.control_home / "secret.key",
+            read_passphrases(Path(configuration.passphrase)) if configuration.passphrase else (),
+        )
         rotation = Rotation(database, sealer)
         await rotation.finish()
         sandboxes = SandboxStore(database, sealer)

@@ -178,3 +178,26 @@ async def test_a_bad_configuration_ends_with_64(server: Server) -> None:
     (server.configuration.control_home / "secret.key").write_bytes(b"short")
     process = await server.start()
     assert await asyncio.wait_for(process.wait(), 30) == 64
+
+
+async def test_under_a_passphrase_secrets_outlive_the_process_and_nothing_starts_without_it(
+    server: Server, tmp_path: Path
+) -> None:
+    path = Path(server.configuration.home) / "node.json"
+    passphrase = tmp_path / "passphrase"
+    passphrase.write_text("correct horse battery\n")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"passphrase": str(passphrase)}))
+    for _ in range(2):
+        process = await server.start()
+        await asyncio.wait_for(server.ready(), 30)
+        await server.call("PUT", "/v1/secrets/KEPT", json={"value": "kept"})
+        assert [each["name"] for each in (await server.call("GET", "/v1/secrets"))["secrets"]] == [
+            "KEPT"
+        ]
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(process.wait(), 30) == 0
+    passphrase.write_text("another than it was\n")
+    process = await server.start()
+    assert await asyncio.wait_for(process.wait(), 30) == 64
+    assert "another passphrase" in server.log.read_text()
+    assert "correct horse battery" not in server.log.read_text()

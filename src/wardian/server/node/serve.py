@@ -33,6 +33,7 @@ def serve(
     trusted_proxies: tuple[str, ...] = (),
     trust: tuple[Path, ...] = (),
     handlers: Path = DEFAULT_HANDLERS,
+    passphrase: Path | None = None,
     report: Report = to_stderr,
 ) -> NoReturn:
     """Runs the node of ``home`` in the foreground, by becoming its supervisor.
@@ -48,6 +49,7 @@ def serve(
         trust: PEM files of the certificates that servers out there are verified against; none: the
             system's.
         handlers: directory of the operator's egress handlers, made where missing.
+        passphrase: file of what the key of secrets is wrapped under.
         report: told what is being done.
 
     Raises:
@@ -59,8 +61,9 @@ def serve(
     tls = _tls(tls_certificate, tls_key)
     proxies = tuple(_address(text) for text in trusted_proxies)
     options = Options(
-        where, listen, domain, tls, templates, proxies, tuple(trust), handlers.absolute()
-    )
+        where, listen, domain, tls, templates, proxies, tuple(trust), handlers.absolute(),
+        passphrase,
+    )  # fmt: skip
     configuration = set_up(options, report)
     report(f"listening on {url_of(configuration)}")
     report(f"the API key lies in {where / 'api-key'} (root may read it)")

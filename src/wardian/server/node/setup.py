@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from wardian.server import configuration
-from wardian.server.configuration import Configuration, Handlers, Pool, Tls
+from wardian.server.configuration import Configuration, ConfigurationError, Handlers, Pool, Tls
 from wardian.server.node import (
     accounts,
     binaries,
@@ -31,6 +31,7 @@ from wardian.server.node import (
 from wardian.server.node.progress import Report, to_stderr
 from wardian.server.node.setup_error import SetupError
 from wardian.server.node.world_readable import first_obstacle
+from wardian.server.store.key_file import read_passphrases
 
 UID_BASE: Final = 2_000_000_000
 UID_SLOTS: Final = 30_000
@@ -60,6 +61,7 @@ class Options:
         trust: PEM files of the certificates that servers out there are verified against; none: the
             system's.
         handlers: directory of the operator's egress handlers, made where missing.
+        passphrase: file of what the key of secrets is wrapped under.
     """
 
     home: Path
@@ -70,6 +72,7 @@ class Options:
     trusted_proxies: tuple[str, ...] = ()
     trust: tuple[Path, ...] = ()
     handlers: Path = DEFAULT_HANDLERS
+    passphrase: Path | None = None
 
 
 def set_up(options: Options, report: Report = to_stderr) -> Configuration:
@@ -84,6 +87,7 @@ def set_up(options: Options, report: Report = to_stderr) -> Configuration:
     home.ensure_directories(options.home, users)
     home.ensure_handlers(options.handlers)
     _check_tls(options.tls)
+    _check_passphrase(options.passphrase, users)
     config_path = options.home / "node.json"
     run = home.run_directory(options.home)
     result = Configuration(
@@ -103,6 +107,7 @@ def set_up(options: Options, report: Report = to_stderr) -> Configuration:
         uid_slots=UID_SLOTS,
         trusted_proxies=list(options.trusted_proxies),
         trust=[str(path.absolute()) for path in options.trust],
+        passphrase=None if options.passphrase is None else str(options.passphrase.absolute()),
         packages=package_sources.detect(
             os.environ,
             Path.home(),
@@ -161,6 +166,27 @@ def _check_tls(tls: Tls | None) -> None:
         raise SetupError(
             f"{tls.certificate} can't be read by the user wardian-edge because of {obstacle}",
             "copy it to a directory that everybody can pass",
+        )
+
+
+def _check_passphrase(path: Path | None, users: accounts.Accounts) -> None:
+    if path is None:
+        return
+    try:
+        read_passphrases(path)
+    except ConfigurationError as error:
+        raise SetupError(str(error), "write it anew, and name it again") from error
+    found = path.stat()
+    if found.st_uid != users.control_uid or found.st_mode & 0o077:
+        raise SetupError(
+            f"{path} must be the control plane's own, and nobody else's to read",
+            f"chown wardian {path} && chmod 0400 {path}",
+        )
+    obstacle = first_obstacle(path.absolute().parent)
+    if obstacle is not None:
+        raise SetupError(
+            f"{path} can't be read by the user wardian because of {obstacle}",
+            "move it to a directory that everybody can pass",
         )
 
 

@@ -1,4 +1,4 @@
-"""Encryption of secrets at rest: AES-256-GCM under a key file that only this user can read.
+"""Encryption of secrets at rest: AES-256-GCM under the key of a file that only this user can read.
 
 A new key comes in three steps (``rotation.py``): it is written beside the old one, everything is
 sealed anew under it, and it takes the old one's place. Wherever that is cut off, the file of the
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -18,10 +19,9 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from wardian.server.configuration import ConfigurationError
 from wardian.server.errors import WardianError
+from wardian.server.store.key_file import KEY_BYTES, KeyFile
 
-_KEY_BYTES = 32
 _NONCE_BYTES = 12
-_NEXT = ".next"
 
 
 class Sealer:
@@ -29,34 +29,38 @@ class Sealer:
 
     Args:
         key: 32 bytes.
-        path: where the key is kept; ``None``: nowhere.
+        file: where the key is kept; ``None``: nowhere.
         before: a key that may still have been used for what is opened.
     """
 
-    def __init__(self, key: bytes, path: Path | None = None, before: bytes | None = None) -> None:
+    def __init__(
+        self, key: bytes, file: KeyFile | None = None, before: bytes | None = None
+    ) -> None:
         self._key = key
-        self._path = path
+        self._file = file
         # Used by the database's thread too: both at once, in one assignment.
         self._ciphers = tuple(AESGCM(each) for each in (key, before) if each is not None)
 
     @classmethod
-    def from_file(cls, path: Path) -> Sealer:
+    def from_file(cls, path: Path, passphrases: Sequence[bytes] = ()) -> Sealer:
         """Reads the key, or makes one at the first start.
 
+        Args:
+            path: the key's file.
+            passphrases: what it is wrapped under, as :class:`KeyFile` takes them.
+
         Raises:
-            ConfigurationError: the file can't be read or made, or holds no key.
+            ConfigurationError: the file can't be read or made, holds no key, or is wrapped under
+                another passphrase.
         """
+        file = KeyFile(path, passphrases)
         try:
-            key = _read(path)
-            if key is None:
-                key = os.urandom(_KEY_BYTES)
-                _write(path, key)
-            following = _read(path.with_suffix(_NEXT))
+            key, following = file.read(), file.read_next()
         except OSError as error:
             raise ConfigurationError(f"can't use {path}: {error.strerror}") from error
         if following is None:
-            return cls(key, path)
-        return cls(following, path, before=key)
+            return cls(key, file)
+        return cls(following, file, before=key)
 
     @property
     def unfinished(self) -> bool:
@@ -69,10 +73,10 @@ class Sealer:
         Raises:
             WardianError: it can't be written; the old one stays.
         """
-        key = os.urandom(_KEY_BYTES)
-        if self._path is not None:
+        key = os.urandom(KEY_BYTES)
+        if self._file is not None:
             try:
-                _write(self._path.with_suffix(_NEXT), key)
+                self._file.write_next(key)
             except OSError as error:
                 raise WardianError(
                     f"the new key can't be written: {error.strerror}", "make room and try again"
@@ -86,10 +90,9 @@ class Sealer:
         Raises:
             WardianError: the new key can't take its place on the disk; both are kept.
         """
-        if self._path is not None:
+        if self._file is not None:
             try:
-                self._path.with_suffix(_NEXT).rename(self._path)
-                _sync(self._path.parent)
+                self._file.advance()
             except OSError as error:
                 raise WardianError(
                     f"the new key can't take the old one's place: {error.strerror}",
@@ -99,7 +102,7 @@ class Sealer:
 
     def derive(self, purpose: str) -> bytes:
         """A key of 32 bytes for another purpose; which key it came from can't be told from it."""
-        return HKDF(hashes.SHA256(), _KEY_BYTES, None, purpose.encode()).derive(self._key)
+        return HKDF(hashes.SHA256(), KEY_BYTES, None, purpose.encode()).derive(self._key)
 
     def seal(self, plain: bytes, context: str) -> str:
         """Encrypts.
@@ -143,36 +146,3 @@ class Sealer:
             f"the secrets of {context} can't be decrypted",
             "control/secret.key is not the one they were written with",
         ) from cause
-
-
-def _read(path: Path) -> bytes | None:
-    try:
-        key = path.read_bytes()
-    except FileNotFoundError:
-        return None
-    if len(key) != _KEY_BYTES:
-        raise ConfigurationError(
-            f"{path} holds {len(key)} bytes instead of {_KEY_BYTES}: restore it from a backup"
-        )
-    return key
-
-
-def _write(path: Path, key: bytes) -> None:
-    # Written whole under another name first: a crash must not leave half a key behind.
-    partial = path.with_name(f"{path.name}.new")
-    partial.unlink(missing_ok=True)
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(key)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.rename(path)
-    _sync(path.parent)
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
