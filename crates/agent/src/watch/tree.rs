@@ -115,7 +115,7 @@ impl Tree {
         };
         tree.directories.root(root);
         if tree.wish.recursive {
-            let covered = tree.read_below(root, Vec::new(), &mut None);
+            let covered = tree.read_below(root, Vec::new(), None);
             covered.map_err(|_| Trouble::Watches)?;
         }
         Ok(tree)
@@ -172,7 +172,9 @@ impl Tree {
     }
 
     fn watch(&self, relative: &[u8]) -> Result<i32, Errno> {
-        let mut flags = WatchFlags::CREATE
+        // Added to what is watched there already: while the kernel replaces that, it tells nothing.
+        let mut flags = WatchFlags::MASK_ADD
+            | WatchFlags::CREATE
             | WatchFlags::MODIFY
             | WatchFlags::CLOSE_WRITE
             | WatchFlags::ATTRIB

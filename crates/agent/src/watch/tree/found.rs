@@ -13,9 +13,9 @@ pub(super) struct Found {
 }
 
 impl Found {
-    /// Takes in what was found while the last event that waited was the one at `horizon`.
-    pub(super) fn note(&mut self, paths: Vec<Vec<u8>>, horizon: u64) {
-        self.paths.extend(paths.into_iter().map(|p| (p, horizon)));
+    /// Takes in a path that was found while the last event that waited was the one at `horizon`.
+    pub(super) fn note(&mut self, path: Vec<u8>, horizon: u64) {
+        self.paths.insert(path, horizon);
         self.horizon = horizon;
     }
 
@@ -45,9 +45,10 @@ mod tests {
     #[test]
     fn what_came_after_the_finding_is_new() {
         let mut found = Found::default();
-        let paths = |list: &[&str]| list.iter().map(|p| p.as_bytes().to_vec()).collect();
-        found.note(paths(&["a", "b", "c"]), 10);
-        found.note(paths(&["d"]), 20);
+        for path in ["a", "b", "c"] {
+            found.note(path.as_bytes().to_vec(), 10);
+        }
+        found.note(b"d".to_vec(), 20);
         assert!(found.take(b"a", 10));
         assert!(!found.take(b"a", 10), "told a second time");
         // Another finding since does not make the first one later.

@@ -73,15 +73,10 @@ impl Tree {
         if self.place_anew(watch, parent, name, Some(outcome)) == Placed::Already {
             return Ok(());
         }
-        let mut telling = Some((outcome, Vec::new()));
-        let read = self.read_below(watch, path.to_vec(), &mut telling);
-        if let Some((_, found)) = telling {
-            self.note(found);
-        }
-        read
+        self.read_below(watch, path.to_vec(), Some(outcome))
     }
 
-    pub(super) fn note(&mut self, found: Vec<Vec<u8>>) {
+    pub(super) fn note(&mut self, found: Vec<u8>) {
         self.found.note(found, self.instance.horizon());
     }
 
@@ -90,7 +85,7 @@ impl Tree {
         &mut self,
         watch: i32,
         path: Vec<u8>,
-        telling: &mut Option<(&mut Outcome, Vec<Vec<u8>>)>,
+        mut telling: Option<&mut Outcome>,
     ) -> Result<(), Lost> {
         let mut queue = vec![(watch, path)];
         while let Some((watch, path)) = queue.pop() {
@@ -116,15 +111,14 @@ impl Tree {
                 if directory && !self.made_up(&child) {
                     match self.watch(&child) {
                         Ok(below) => {
-                            let outcome = telling.as_mut().map(|(outcome, _)| &mut **outcome);
-                            self.place_anew(below, watch, &name, outcome);
+                            self.place_anew(below, watch, &name, telling.as_deref_mut());
                             queue.push((below, child.clone()));
                         }
                         Err(Errno::NOSPC | Errno::NOMEM) => return Err(Lost::WatchLimit),
                         Err(_) => {}
                     }
                 }
-                if let Some((outcome, found)) = telling {
+                if let Some(outcome) = &mut telling {
                     let filter = &self.wish.filter;
                     outcome.created(filter, &child, directory);
                     let file = kind.is_ok_and(|k| k.is_file());
@@ -132,11 +126,10 @@ impl Tree {
                         outcome.changed(filter, Kind::Write, &child, false);
                     }
                     outcome.whole()?;
-                    found.push(child);
+                    self.note(child);
                 }
             }
-            let outcome = telling.as_mut().map(|(outcome, _)| &mut **outcome);
-            self.was_there(watch, &path, outcome);
+            self.was_there(watch, &path, telling.as_deref_mut());
         }
         Ok(())
     }
@@ -149,6 +142,7 @@ impl Tree {
         }
         if let Some(outcome) = outcome {
             outcome.removed(&self.wish.filter, path, true);
+            self.found.forget(path);
         }
         self.forget(watch);
     }
@@ -192,8 +186,8 @@ impl Tree {
                     self.gone(watch, &name, true, outcome);
                 }
                 outcome.created(&self.wish.filter, &child, true);
+                self.note(child.clone());
                 self.arrived(watch, &name, &child, true, outcome)?;
-                self.note(vec![child]);
             }
             self.was_there(watch, &path, Some(outcome));
         }

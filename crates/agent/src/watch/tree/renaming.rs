@@ -67,9 +67,8 @@ impl Tree {
             self.gone(parent, name, true, outcome);
         }
         outcome.created(&self.wish.filter, &path, metadata.is_dir());
-        self.arrived(parent, name, &path, metadata.is_dir(), outcome)?;
-        self.note(vec![path]);
-        Ok(())
+        self.note(path.clone());
+        self.arrived(parent, name, &path, metadata.is_dir(), outcome)
     }
 
     fn file_renamed(
