@@ -29,6 +29,7 @@ WEB, MODELS, NPM, PYPI, GIT = (
     f"{each}.team.example" for each in ("web", "models", "npm", "pypi", "git")
 )
 OTHER = "other.team.example"
+GITHUB = "api.github.com"
 PROGRAMS = Path(__file__).parent / "programs"
 HELLO = "hello from outside"
 #: What fetches the address behind it and prints what it got.
@@ -48,7 +49,8 @@ print(u.urlopen(sys.argv[1]).read().decode())" """,
 @pytest.fixture(scope="module")
 def shelf(authority: Authority) -> Iterator[Shelf]:
     """The server outside; who brings no token gets nothing."""
-    with make_shelf(authority, {BEARER, BASIC}) as server:
+    with make_shelf(authority, {BEARER, BASIC, f"token {TOKEN}"}) as server:
+        server.put("/user", "application/json", b'{"login": "an-agent"}')
         server.put("/hello", "text/plain", HELLO.encode())
         shelf_packages.put(server, f"https://{NPM}")
         server.put("/v1/models", "application/json", json.dumps(_models()).encode())
@@ -72,7 +74,7 @@ def _events() -> Iterator[bytes]:
 @pytest.fixture(scope="module")
 def sandbox(node: Any, shelf: Shelf) -> Iterator[Sandbox]:
     """A sandbox with clients, and placeholders where they want a key."""
-    Secrets().set(NAME, TOKEN, hosts=["*.team.example"])
+    Secrets().set(NAME, TOKEN, hosts=["*.team.example", GITHUB])
     there: dict[str, Any] = {"ports": 443, "connect_to": shelf.address}
     egress = (
         Egress()
@@ -81,6 +83,7 @@ def sandbox(node: Any, shelf: Shelf) -> Iterator[Sandbox]:
         .allow(MODELS, name="models", substitute=NAME, **there)
         .allow(NPM, name="npm", substitute=NAME, **there)
         .allow(GIT, name="git", substitute=NAME, **there)
+        .allow(GITHUB, name="github", substitute=NAME, **there)
         .allow(OTHER, name="other", path="/**", **there)
     )
     env = {
@@ -88,6 +91,7 @@ def sandbox(node: Any, shelf: Shelf) -> Iterator[Sandbox]:
         "OPENAI_BASE_URL": f"https://{MODELS}/v1",
         "NPM_TOKEN": Secret(NAME),
         "GIT_TOKEN": Secret(NAME),
+        "GH_TOKEN": Secret(NAME),
         "NPM_CONFIG_REGISTRY": f"https://{NPM}/",
         "PIP_INDEX_URL": f"https://{PYPI}/simple/",
         "PYTHONPATH": sandbox_wheels.SITE,
@@ -145,6 +149,14 @@ def test_npm_installs_from_a_private_registry(sandbox: Sandbox, shelf: Shelf) ->
     assert asked and {each.authorization for each in asked} == {BEARER}
 
 
+def test_gh_is_who_its_placeholder_stands_for(sandbox: Sandbox, shelf: Shelf) -> None:
+    sandbox.files.upload("/usr/bin/gh", "/tmp/gh")
+    asked = sandbox.run("chmod +x /tmp/gh && /tmp/gh api user --jq .login", timeout=60)
+    assert (asked.stdout, asked.stderr) == ("an-agent\n", "")
+    (request,) = [each for each in shelf.asked if each.path == "/user"]
+    assert (request.host, request.authorization) == (GITHUB, f"token {TOKEN}")
+
+
 def test_pip_installs_from_a_private_index(sandbox: Sandbox, shelf: Shelf) -> None:
     pip = ["pip", "install", "--quiet", "--disable-pip-version-check", "--target", "/tmp/demo"]
     done = sandbox.run([*pip, shelf_packages.NAME], timeout=100, check=True)
@@ -188,4 +200,5 @@ def test_everything_is_told(sandbox: Sandbox) -> None:
         return {each.host: {str(each.rule)} for each in events}
 
     expected = {WEB: {"web"}, MODELS: {"models"}, NPM: {"npm"}, PYPI: {"pypi"}, GIT: {"git"}}
+    expected[GITHUB] = {"github"}
     until(lambda: told() == expected, "every request is told")

@@ -25,6 +25,7 @@ TEST: Final = (
     "busybox-static",
     "chromium",
     "docker-registry",
+    "gh",
     "openssh-server",
     "podman",
     "postgresql",
