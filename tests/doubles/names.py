@@ -34,7 +34,7 @@ class _Entry:
     def next(self, kind: int, identity: bytes) -> list[str]:
         """The next answer for a type of question; the last one stays.
 
-        A resolver asks all its nameservers at once, the same thing under the same identity.
+        A resolver may ask again, or all its nameservers at once, under the same identity.
         """
         asked = self.given.setdefault(kind, [])
         if identity not in asked:

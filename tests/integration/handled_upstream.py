@@ -12,16 +12,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import ssl
 import threading
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 from doubles.authority import Authority
+from doubles.https import HttpsServer
 
 WORDS = ("Once", " upon", " a", " time", ".")
 PROMPT_TOKENS = 7
@@ -61,16 +61,8 @@ class Upstream:
         return self._permits.acquire(timeout=_PATIENCE)
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
+class _Server(HttpsServer):
     upstream: Upstream
-    context: ssl.SSLContext
-
-    def finish_request(self, request: Any, client_address: Any) -> None:
-        # In the connection's own thread. Whoever breaks off is no news here.
-        with suppress(OSError):
-            stream = self.context.wrap_socket(request, server_side=True)
-            super().finish_request(stream, client_address)
 
 
 class _Requests(BaseHTTPRequestHandler):
@@ -166,9 +158,8 @@ def running(directory: Path, name: str) -> Generator[Upstream]:
     authority = Authority.new(directory / "authority")
     certificate = directory / "authority.pem"
     certificate.write_text(authority.pem)
-    with _Server(("127.0.0.1", 0), _Requests) as server:
-        server.upstream = Upstream(f"127.0.0.1:{server.server_address[1]}", certificate)
-        server.context = authority.context(f"*.{name}", http2=False)
+    with _Server(_Requests, authority.context(f"*.{name}", http2=False)) as server:
+        server.upstream = Upstream(server.address, certificate)
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         yield server.upstream
         server.shutdown()

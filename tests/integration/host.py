@@ -31,6 +31,18 @@ class HostProcess:
         raise LookupError(f"process {self.pid} holds no memory")
 
 
+def peak_bytes(pid: int) -> int:
+    """The most memory a process was resident with, since :func:`begin_peak` or its start."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if "VmHWM" in line)
+
+
+def begin_peak(pid: int) -> int:
+    """Lets a process's peak begin anew, at what it holds now (proc(5), clear_refs); returns it."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+    return peak_bytes(pid)
+
+
 def processes() -> Iterator[HostProcess]:
     """Every process of this machine that still runs; zombies are not among them."""
     for entry in Path("/proc").iterdir():

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
 from doubles.authority import Authority
+from doubles.https import HttpsServer
 
 from wardian import Egress, Header, Sandbox, Secrets
 
+from .host import begin_peak, peak_bytes
 from .waiting import until
 
 HOST = "bulk.team.example"
@@ -25,18 +24,9 @@ _PIECE = bytes(1024 * 1024)
 ROOM = 32 * 1024 * 1024
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    context: ssl.SSLContext
+class _Server(HttpsServer):
     #: Bytes of the body that was read last.
     received = 0
-
-    def finish_request(self, request: Any, client_address: Any) -> None:
-        # Clients that break off are what one test is about.
-        with suppress(OSError):
-            super().finish_request(
-                self.context.wrap_socket(request, server_side=True), client_address
-            )
 
 
 class _Requests(BaseHTTPRequestHandler):
@@ -68,8 +58,7 @@ class _Requests(BaseHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def upstream(authority: Authority) -> Iterator[_Server]:
     """The server outside."""
-    with _Server(("127.0.0.1", 0), _Requests) as server:
-        server.context = authority.context(HOST, http2=False)
+    with _Server(_Requests, authority.context(HOST, http2=False)) as server:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         yield server
         server.shutdown()
@@ -80,7 +69,7 @@ def sandbox(node: Any, upstream: _Server) -> Iterator[Sandbox]:
     """A sandbox that reaches it with a token it does not have."""
     Secrets().set(NAME, "of-the-bulk-0123456789", hosts=HOST)
     egress = Egress().allow(
-        HOST, connect_to=f"127.0.0.1:{upstream.server_address[1]}",
+        HOST, connect_to=upstream.address,
         inject=Header("Authorization", f"Bearer {{{NAME}}}"),
     )  # fmt: skip
     with Sandbox.create("base", egress=egress, timeout=600) as made:
@@ -91,7 +80,7 @@ def sandbox(node: Any, upstream: _Server) -> Iterator[Sandbox]:
 def test_half_a_gigabyte_each_way_is_never_held(
     node: Any, sandbox: Sandbox, upstream: _Server, protocol: str
 ) -> None:
-    before = _new_peak(node)
+    before = begin_peak(node.edge_pid())
     curl = f"curl -sS --fail {protocol} https://{HOST}"
     down = sandbox.run(f"{curl}/down | wc -c", check=True, timeout=100).stdout
     assert int(down) == SIZE
@@ -99,27 +88,16 @@ def test_half_a_gigabyte_each_way_is_never_held(
     up = f"truncate -s {SIZE} /tmp/sparse && {curl}/up -H Expect: -T /tmp/sparse"
     sandbox.run(up, check=True, timeout=100)
     assert upstream.received == SIZE
-    assert _peak(node) - before < ROOM
+    assert peak_bytes(node.edge_pid()) - before < ROOM
 
 
 def test_readers_that_stop_are_not_read_for(node: Any, sandbox: Sandbox) -> None:
     """Backpressure reaches the server: what nobody takes stays there."""
-    before = _new_peak(node)
+    before = begin_peak(node.edge_pid())
     # `sleep` holds the pipe open and never reads it.
     stopped = f"for n in $(seq 20); do curl -sS --fail https://{HOST}/down | sleep 300 & done; wait"
     with sandbox.spawn(stopped, stdin=False) as reading:
         until(lambda: sandbox.run("pgrep -c curl", timeout=20).stdout == "20\n", "the clients")
         sandbox.run(f"curl -sS --fail https://{HOST}/down | wc -c", check=True, timeout=100)
-        assert _peak(node) - before < 2 * ROOM
+        assert peak_bytes(node.edge_pid()) - before < 2 * ROOM
         reading.kill()
-
-
-def _new_peak(node: Any) -> int:
-    """Lets the edge's peak begin anew, at what it holds now."""
-    Path(f"/proc/{node.edge_pid()}/clear_refs").write_text("5")
-    return _peak(node)
-
-
-def _peak(node: Any) -> int:
-    status = Path(f"/proc/{node.edge_pid()}/status").read_text()
-    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if "VmHWM" in line)

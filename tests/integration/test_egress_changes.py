@@ -5,12 +5,13 @@ from __future__ import annotations
 import socketserver
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
 from doubles.authority import Authority
+from doubles.https import HttpsServer
 
 from wardian import Egress, Header, Sandbox, Secrets
 
@@ -51,11 +52,10 @@ def _address(server: socketserver.TCPServer) -> str:
 def upstream(authority: Authority) -> Iterator[dict[str, str]]:
     """The addresses of both servers outside, by their names."""
     with (
-        ThreadingHTTPServer(("127.0.0.1", 0), _Says) as says,
+        HttpsServer(_Says, authority.context(HOST, http2=False)) as says,
         socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Repeats) as repeats,
     ):
         repeats.daemon_threads = True
-        says.socket = authority.context(HOST, http2=False).wrap_socket(says.socket, True)
         for server in (says, repeats):
             threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         yield {HOST: _address(says), ECHO: _address(repeats)}

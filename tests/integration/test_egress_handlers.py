@@ -20,6 +20,7 @@ from wardian import Handler, InvalidRequest, Process
 
 from .handled import BUDGET, DOMAIN, EXAMPLES, PROGRAMS, TOKEN, Handled, handling
 from .handled_upstream import EVENTS, WORDS
+from .host import begin_peak, peak_bytes
 from .waiting import until
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "handlers.md"
@@ -231,10 +232,7 @@ def test_a_large_body_passes_a_handler_that_counts_it_and_nobody_holds_it(
 ) -> None:
     size = 128 * 1024 * 1024
     pids = (handled.node.edge_pid(), handled.node.handlers_pid())
-    for pid in pids:
-        # The peak begins anew at what is held now.
-        Path(f"/proc/{pid}/clear_refs").write_text("5")
-    before = [_peak(pid) for pid in pids]
+    before = [begin_peak(pid) for pid in pids]
     command = f"head -c {size} /dev/zero | curl -sS -i -H Expect: -T - {handled.url('counts')}"
     done = handled.sandbox.run(command, timeout=110, check=True).stdout
     head, _, body = done.partition("\r\n\r\n")
@@ -244,7 +242,7 @@ def test_a_large_body_passes_a_handler_that_counts_it_and_nobody_holds_it(
     assert json.loads(body) == {"length": size, "sha256": digest.hexdigest()}
     assert f"x-counted: {size}" in head
     for pid, was in zip(pids, before, strict=True):
-        assert _peak(pid) - was < 32 * 1024 * 1024
+        assert peak_bytes(pid) - was < 32 * 1024 * 1024
     assert handled.told("counts").sent == size
 
 
@@ -257,11 +255,6 @@ def test_what_is_too_large_to_be_held_is_refused(handled: Handled) -> None:
     assert answer.status == 413 and "more than 16777216 bytes" in answer.error["message"]
     assert len(handled.arrived("holds")) == before
     until(lambda: handled.told("holds").verdict == "denied", "its event")
-
-
-def _peak(pid: int) -> int:
-    status = Path(f"/proc/{pid}/status").read_text()
-    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if "VmHWM" in line)
 
 
 async def test_what_the_guide_says(handled: Handled, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,9 +6,9 @@ import asyncio
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from wardian.server.node import edge_messages, protocol
 from wardian.server.node import egress_messages as egress
-from wardian.server.node import protocol
-from wardian.server.node.protocol import Route
+from wardian.server.node.edge_messages import Route
 
 
 @dataclass
@@ -17,13 +17,13 @@ class FakeEdge:
 
     path: Path
     routes: dict[str, Route] = field(default_factory=dict)
-    messages: list[protocol.ToEdge] = field(default_factory=list)
+    messages: list[edge_messages.ToEdge] = field(default_factory=list)
     silent: bool = False
-    version: int = protocol.EDGE_VERSION
+    version: int = edge_messages.EDGE_VERSION
 
     async def start(self) -> None:
         self._reader, self._writer = await asyncio.open_unix_connection(self.path)
-        self._writer.write(protocol.encode_frame(protocol.EdgeHello(self.version)))
+        self._writer.write(protocol.encode_frame(edge_messages.EdgeHello(self.version)))
         self.synced = asyncio.Event()
         self.ended = asyncio.Event()
         self._task = asyncio.get_running_loop().create_task(self._follow())
@@ -38,32 +38,32 @@ class FakeEdge:
             while True:
                 header = await self._reader.readexactly(protocol.HEADER)
                 body = await self._reader.readexactly(protocol.body_length(header))
-                self._take(protocol.decode_to_edge(body))
+                self._take(edge_messages.decode_to_edge(body))
         except (EOFError, OSError):
             self.ended.set()
 
-    def _take(self, message: protocol.ToEdge) -> None:
+    def _take(self, message: edge_messages.ToEdge) -> None:
         self.messages.append(message)
         match message:
-            case protocol.Sync(_, routes, _):
+            case edge_messages.Sync(_, routes, _):
                 self.routes = {route.sandbox: route for route in routes}
                 self.synced.set()
-            case protocol.Put(_, route):
+            case edge_messages.Put(_, route):
                 self.routes[route.sandbox] = route
-            case protocol.Remove(_, sandbox):
+            case edge_messages.Remove(_, sandbox):
                 self.routes.pop(sandbox, None)
-            case protocol.Explain(seq, policy, question):
-                self._answer(protocol.Explained(seq, _explain(policy, question)))
+            case edge_messages.Explain(seq, policy, question):
+                self._answer(edge_messages.Explained(seq, _explain(policy, question)))
                 return
             case _:
                 pass
-        self._answer(protocol.Ack(message.seq))
+        self._answer(edge_messages.Ack(message.seq))
 
-    def report(self, report: protocol.EgressReport) -> None:
+    def report(self, report: edge_messages.EgressReport) -> None:
         """Tells what happened on the way out."""
         self._writer.write(protocol.encode_frame(report))
 
-    def _answer(self, message: protocol.FromEdge) -> None:
+    def _answer(self, message: edge_messages.FromEdge) -> None:
         if not self.silent:
             self._writer.write(protocol.encode_frame(message))
 

@@ -2,7 +2,8 @@
 //!
 //! No I/O lives here: every parser takes bytes and gives values, so that each can be
 //! property-tested and fuzzed. The Python side of the same messages is
-//! `src/wardian/server/node/protocol.py`; `tests/vectors/` holds examples that both sides read.
+//! `src/wardian/server/node/protocol.py` and, beside it, `edge_messages.py` and
+//! `egress_messages.py`; `tests/vectors/` holds examples that both sides read.
 #![forbid(unsafe_code)]
 
 pub mod accounts;

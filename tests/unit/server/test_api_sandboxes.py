@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from node_peers.node import Node, create, eventually, rows
 
-from wardian.server.node import protocol
+from wardian.server.node import edge_messages, protocol
 from wardian.server.node.protocol import Failure
 
 
@@ -40,8 +40,8 @@ async def test_create_makes_what_was_asked_for(node: Node) -> None:
     assert asked.boot.env == {"LANG": "C.UTF-8", "A": "b"}
     assert asked.boot.hostname == "mine"
     assert (asked.boot.default_user, asked.boot.default_workdir) == ("root", "/workspace")
-    facts = protocol.Facts("mine", "default", {"team": "x"})
-    route = protocol.Route(made["id"], "running", made["traffic_token"], [], facts=facts)
+    facts = edge_messages.Facts("mine", "default", {"team": "x"})
+    route = edge_messages.Route(made["id"], "running", made["traffic_token"], [], facts=facts)
     assert node.edge.routes == {made["id"]: route}
     for reference in (made["id"], "mine"):
         assert (await node.client.get(f"/v1/sandboxes/{reference}")).json() == made

@@ -14,7 +14,7 @@ import pytest
 from node_peers.node import Node, configuration_for, create, eventually, rows
 
 from wardian.server.configuration import PackageSources
-from wardian.server.node import protocol
+from wardian.server.node import edge_messages, protocol
 from wardian.server.node.egress_messages import Allow, Deny, HeaderInjection, Policy
 from wardian.server.sandboxes.agents import Agents
 from wardian.server.sandboxes.records import SandboxRecord
@@ -255,7 +255,7 @@ async def test_a_restart_puts_all_of_it_in_force_again(tmp_path: Path) -> None:
 
 
 def _settings(node: Node) -> Any:
-    (sync,) = [each for each in node.edge.messages if isinstance(each, protocol.Sync)]
+    (sync,) = [each for each in node.edge.messages if isinstance(each, edge_messages.Sync)]
     assert "BEGIN CERTIFICATE" in sync.egress.authority_certificate
     assert "PRIVATE KEY" in sync.egress.authority_key
     return sync.egress
@@ -299,7 +299,9 @@ async def _gone(node: Node) -> None:
 
 
 def _asked(node: Node) -> Any:
-    return [each for each in node.edge.messages if isinstance(each, protocol.Explain)][-1].question
+    return [each for each in node.edge.messages if isinstance(each, edge_messages.Explain)][
+        -1
+    ].question
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ from node_peers.node import Node, configuration_for, create, eventually
 from wardian.server import app
 from wardian.server.egress.record import Record
 from wardian.server.errors import Unavailable
+from wardian.server.node.edge_messages import EgressReport
 from wardian.server.node.egress_messages import Event, Traffic
-from wardian.server.node.protocol import EgressReport
 from wardian.server.sandboxes.identifiers import new_sandbox_id
 from wardian.server.store.database import Database, SqliteDatabase
 from wardian.server.store.egress_events import EgressEventStore, EventFilter

@@ -22,8 +22,9 @@ from wardian.server.configuration import ConfigurationError
 from wardian.server.egress import authority, trust
 from wardian.server.egress.public_addresses import is_public, own_addresses
 from wardian.server.errors import Unavailable
-from wardian.server.node import protocol
+from wardian.server.node import edge_messages
 from wardian.server.node.edge_link import EdgeLink
+from wardian.server.node.edge_messages import EgressReport, Route
 from wardian.server.node.egress_messages import (
     Deny,
     Event,
@@ -33,7 +34,6 @@ from wardian.server.node.egress_messages import (
     Settings,
     Traffic,
 )
-from wardian.server.node.protocol import EgressReport, Route
 from wardian.server.sandboxes.identifiers import new_sandbox_id
 
 
@@ -167,7 +167,7 @@ async def test_the_edge_reports_and_is_asked(
     await edge.start()
     await asyncio.wait_for(edge.synced.wait(), 5)
     (sync,) = edge.messages
-    assert isinstance(sync, protocol.Sync) and sync.egress.trusted == "trusted"
+    assert isinstance(sync, edge_messages.Sync) and sync.egress.trusted == "trusted"
     answer = await link.explain(policy(1), question)
     assert (answer.allowed, answer.rule) == (False, "r")
     sandbox = new_sandbox_id()
@@ -201,7 +201,7 @@ async def test_more_policies_than_one_message_holds_all_arrive(
     await eventually(lambda: edge.routes == wanted)
     first = edge.messages[0]
     # The first one names every sandbox: the edge would cut off those it does not.
-    assert isinstance(first, protocol.Sync)
+    assert isinstance(first, edge_messages.Sync)
     assert {each.sandbox for each in first.sandboxes} == set(wanted)
     assert len(edge.messages) > 1
     await edge.stop()

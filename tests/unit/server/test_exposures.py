@@ -12,7 +12,7 @@ from node_peers.node import Node, create, rows
 from wardian.server.errors import TokenTaken
 from wardian.server.exposures import passes
 from wardian.server.exposures.model import Exposure, ExposureSecrets
-from wardian.server.node import protocol
+from wardian.server.node import edge_messages
 from wardian.server.sandboxes.records import State
 from wardian.server.store.database import Database
 from wardian.server.store.exposures import ExposureStore
@@ -29,7 +29,7 @@ async def expose(node: Node, sandbox: str, port: int, **body: Any) -> httpx.Resp
     return await node.client.post(f"/v1/sandboxes/{sandbox}/exposures", json={"port": port} | body)
 
 
-def told(node: Node, sandbox: str) -> list[protocol.Exposure]:
+def told(node: Node, sandbox: str) -> list[edge_messages.Exposure]:
     return node.edge.routes[sandbox].exposures
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from node_peers.edge import FakeEdge
 from node_peers.node import Node, create, eventually, rows
 
-from wardian.server.node import protocol
+from wardian.server.node import edge_messages, protocol
 from wardian.server.node.protocol import Frozen, Running, SandboxStatus
 from wardian.server.sandboxes.records import State
 
@@ -152,7 +152,7 @@ async def test_an_edge_that_does_not_confirm_holds_nobody_up_for_long(node: Node
 
 
 async def test_strangers_and_old_edges_are_turned_away(node: Node) -> None:
-    old = FakeEdge(node.edge.path, version=protocol.EDGE_VERSION + 1)
+    old = FakeEdge(node.edge.path, version=edge_messages.EDGE_VERSION + 1)
     await old.start()
     await asyncio.wait_for(old.ended.wait(), 20)
     assert old.messages == []

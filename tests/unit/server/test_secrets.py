@@ -14,7 +14,7 @@ from node_peers.node import Node, configuration_for, create, rows
 
 from wardian.server.configuration import Configuration, ConfigurationError
 from wardian.server.errors import Unavailable, WardianError
-from wardian.server.node import protocol
+from wardian.server.node import edge_messages, protocol
 from wardian.server.node.egress_messages import Allow, HeaderInjection
 from wardian.server.secrets.model import Secret
 from wardian.server.services import open_services
@@ -113,7 +113,7 @@ async def test_a_changed_secret_is_in_force_when_the_call_returns(node: Node) ->
     before = len(node.edge.messages)
     await put(node, value="newer")
     assert [injected(node, sandbox) for sandbox in users] == ["Bearer newer"] * 3
-    puts = [each for each in node.edge.messages[before:] if isinstance(each, protocol.Put)]
+    puts = [each for each in node.edge.messages[before:] if isinstance(each, edge_messages.Put)]
     assert {each.sandbox.sandbox for each in puts} == set(users)
     assert bystander not in users
 

@@ -10,15 +10,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from wardian.server.node import protocol
+from wardian.server.node import edge_messages, protocol
 
 VECTORS = Path(__file__).parents[2] / "vectors"
 DECODERS: dict[str, tuple[str, Callable[[bytes], Any]]] = {
     "request": ("launcher.json", protocol.decode_request),
     "reply": ("launcher.json", protocol.decode_reply),
     "event": ("launcher.json", protocol.decode_event),
-    "to_edge": ("edge.json", protocol.decode_to_edge),
-    "from_edge": ("edge.json", protocol.decode_from_edge),
+    "to_edge": ("edge.json", edge_messages.decode_to_edge),
+    "from_edge": ("edge.json", edge_messages.decode_from_edge),
 }
 
 

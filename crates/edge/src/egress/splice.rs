@@ -27,7 +27,8 @@ const BUFFER: usize = 128 * 1024;
 /// The same while it is not clear yet what the client wants.
 const GREETING: usize = 8 * 1024;
 
-/// How long what could become a request waits for its rest.
+/// How long what could become a request waits for its rest; and a way that failed for one to begin,
+/// which is told why.
 const HESITATION: Duration = Duration::from_secs(1);
 
 /// What one connection has carried.

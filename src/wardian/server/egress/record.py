@@ -9,8 +9,8 @@ from collections.abc import AsyncGenerator, Generator
 from contextlib import contextmanager
 
 from wardian.server.errors import NoCapacity, WardianError
+from wardian.server.node.edge_messages import EgressReport
 from wardian.server.node.egress_messages import Event, Traffic
-from wardian.server.node.protocol import EgressReport
 from wardian.server.store.egress_events import EgressEventStore, EventFilter, NumberedEvent
 
 log = logging.getLogger(__name__)

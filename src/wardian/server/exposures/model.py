@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from wardian.server.node import protocol
+from wardian.server.node import edge_messages
 
 Visibility = Literal["public", "private"]
 HostHeader = Literal["preserve", "localhost"]
@@ -39,9 +39,9 @@ class Exposure:
     secrets: ExposureSecrets
     created_at: int
 
-    def rule(self) -> protocol.Exposure:
+    def rule(self) -> edge_messages.Exposure:
         """What the edge is told of it."""
-        return protocol.Exposure(
+        return edge_messages.Exposure(
             port=self.port,
             token=self.secrets.token,
             visibility=self.visibility,

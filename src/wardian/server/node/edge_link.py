@@ -12,9 +12,9 @@ from collections.abc import Callable, Collection, Iterable
 import msgspec
 
 from wardian.server.errors import Unavailable
-from wardian.server.node import protocol
+from wardian.server.node import edge_messages, protocol
+from wardian.server.node.edge_messages import EgressReport, Explain, Put, Remove, Route, Sync
 from wardian.server.node.egress_messages import Explanation, Policy, Question, Settings
-from wardian.server.node.protocol import EgressReport, Explain, Put, Remove, Route, Sync
 
 log = logging.getLogger(__name__)
 
@@ -194,18 +194,18 @@ class EdgeLink:
                 self._synced.clear()
             session.close()
 
-    def _take(self, session: _Session, message: protocol.FromEdge) -> None:
+    def _take(self, session: _Session, message: edge_messages.FromEdge) -> None:
         match message:
-            case protocol.Ack(seq):
+            case edge_messages.Ack(seq):
                 session.answered(seq, None)
                 if self._session is session:
                     self._synced.set()
-            case protocol.Explained(seq, explanation):
+            case edge_messages.Explained(seq, explanation):
                 session.answered(seq, explanation)
-            case protocol.EgressReport():
+            case edge_messages.EgressReport():
                 if self._reported is not None:
                     self._reported(message)
-            case protocol.EdgeHello():
+            case edge_messages.EdgeHello():
                 raise ValueError("a second hello")
 
     async def _begin(self, session: _Session) -> None:
@@ -261,18 +261,18 @@ def _fitting(routes: Iterable[Route]) -> tuple[list[Route], list[str]]:
     return told, later
 
 
-async def _read(reader: asyncio.StreamReader) -> protocol.FromEdge:
+async def _read(reader: asyncio.StreamReader) -> edge_messages.FromEdge:
     header = await reader.readexactly(protocol.HEADER)
-    return protocol.decode_from_edge(await reader.readexactly(protocol.body_length(header)))
+    return edge_messages.decode_from_edge(await reader.readexactly(protocol.body_length(header)))
 
 
 async def _expect_hello(reader: asyncio.StreamReader) -> None:
     async with asyncio.timeout(_HELLO_TIMEOUT):
         hello = await _read(reader)
-    if not isinstance(hello, protocol.EdgeHello):
+    if not isinstance(hello, edge_messages.EdgeHello):
         raise ValueError("an edge must say hello first")
-    if hello.version != protocol.EDGE_VERSION:
-        raise ValueError(f"edge speaks version {hello.version}, not {protocol.EDGE_VERSION}")
+    if hello.version != edge_messages.EDGE_VERSION:
+        raise ValueError(f"edge speaks version {hello.version}, not {edge_messages.EDGE_VERSION}")
 
 
 def _peer_uid(peer: socket.socket) -> int | None:

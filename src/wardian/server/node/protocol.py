@@ -1,4 +1,5 @@
-"""The messages between the parts of a node, as in ``docs/node-protocols.md``.
+"""Frames, and the launcher's messages in them, as in ``docs/node-protocols.md``; those of the edge
+are in ``edge_messages.py``.
 
 The other writing of the same messages is ``crates/wire``; ``tests/vectors/*.json`` holds examples
 that both test suites read. A frame is a 4-byte big-endian length and that many bytes of JSON.
@@ -11,10 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from wardian.server.node import egress_messages as egress
-
 LAUNCHER_VERSION = 1
-EDGE_VERSION = 1
 AGENT_PORT = 49983
 SANDBOX_ADDRESS = "10.0.0.2"
 MAX_BODY = 16 * 1024 * 1024
@@ -320,102 +318,7 @@ class EndedEvent(Struct, frozen=True, tag_field="event", tag="ended"):
     usage: Usage
 
 
-class Exposure(_Message, frozen=True):
-    """A port with an address of its own; ``secret`` signs tickets and cookies."""
-
-    port: Annotated[int, Meta(ge=0, le=65535)]
-    token: str
-    visibility: Literal["public", "private"]
-    host_header: Literal["preserve", "localhost"]
-    secret: str
-
-
-class Facts(_Message, frozen=True):
-    """What people call a sandbox; handlers are told."""
-
-    name: str | None = None
-    tenant: str | None = None
-    labels: dict[str, str] = {}
-
-
-class Route(_Message, frozen=True):
-    """What the edge knows of one sandbox."""
-
-    sandbox: SandboxId
-    state: Literal["running", "paused"]
-    traffic_token: str | None
-    exposures: list[Exposure]
-    egress: egress.Policy = egress.Policy()
-    facts: Facts = Facts()
-
-
-class _ToEdge(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type"):
-    pass
-
-
-class Sync(_ToEdge, frozen=True, tag="sync"):
-    """All that exists."""
-
-    seq: U64
-    sandboxes: list[Route]
-    egress: egress.Settings
-
-
-class Put(_ToEdge, frozen=True, tag="put"):
-    seq: U64
-    sandbox: Route
-
-
-class Remove(_ToEdge, frozen=True, tag="remove"):
-    seq: U64
-    sandbox: SandboxId
-
-
-class Explain(_ToEdge, frozen=True, tag="explain"):
-    """What would this policy say? Changes nothing."""
-
-    seq: U64
-    policy: egress.Policy
-    question: egress.Question
-
-
-ToEdge = Sync | Put | Remove | Explain
-
-
-class _FromEdge(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type"):
-    pass
-
-
-class EdgeHello(_FromEdge, frozen=True, tag="hello"):
-    version: U32
-
-
-class Ack(_FromEdge, frozen=True, tag="ack"):
-    """The change with this number is in force."""
-
-    seq: U64
-
-
-class Explained(_FromEdge, frozen=True, tag="explained"):
-    """The answer to the question with this number."""
-
-    seq: U64
-    explanation: egress.Explanation
-
-
-class EgressReport(_FromEdge, frozen=True, tag="egress"):
-    """What happened on the way out since the last report; ``lost`` events found no room."""
-
-    events: list[egress.Event]
-    lost: U64
-    traffic: list[egress.Traffic]
-
-
-FromEdge = EdgeHello | Ack | Explained | EgressReport
-
 # One decoder per direction, made once: msgspec compiles the type.
 decode_request: Any = msgspec.json.Decoder(Request).decode
 decode_reply = msgspec.json.Decoder(Reply).decode
 decode_event = msgspec.json.Decoder(EndedEvent).decode
-decode_to_edge: Any = msgspec.json.Decoder(ToEdge).decode
-decode_from_edge: Any = msgspec.json.Decoder(FromEdge).decode

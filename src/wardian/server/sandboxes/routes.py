@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from wardian.server.egress.compile import Compiled
 from wardian.server.exposures.model import Exposure
-from wardian.server.node import protocol
+from wardian.server.node import edge_messages
+from wardian.server.node.edge_messages import Route
 from wardian.server.node.egress_messages import Policy
-from wardian.server.node.protocol import Route
 from wardian.server.sandboxes.records import SandboxRecord, State
 
 _NOTHING = Compiled(Policy())
@@ -18,7 +18,7 @@ class Routes:
     """Makes routes of records, what is exposed of their sandboxes and what these may reach."""
 
     def __init__(self) -> None:
-        self._exposures: dict[str, list[protocol.Exposure]] = {}
+        self._exposures: dict[str, list[edge_messages.Exposure]] = {}
         self._policies: dict[str, Compiled] = {}
 
     def set_exposures(self, sandbox: str, exposures: Iterable[Exposure]) -> None:
@@ -57,5 +57,5 @@ class Routes:
             traffic_token=record.secrets.traffic_token,
             exposures=self._exposures.get(record.id, []),
             egress=self.policy(record.id).policy,
-            facts=protocol.Facts(record.name, record.tenant, record.labels),
+            facts=edge_messages.Facts(record.name, record.tenant, record.labels),
         )
